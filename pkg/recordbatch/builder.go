@@ -1,0 +1,102 @@
+package recordbatch
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+)
+
+// recordBytesExtra bounds what Append puts before a record's body: length (5), attributes (1), timestamp delta (10),
+// offset delta (5).
+const recordBytesExtra = 5 + 1 + binary.MaxVarintLen64 + 5
+
+// AppendBody appends the part of a record that does not depend on its batch: key length, key, value length, value
+// and a count of no headers. A nil key or value is null.
+func AppendBody(dst, key, value []byte) []byte {
+	dst = appendField(dst, key)
+	dst = appendField(dst, value)
+	return append(dst, 0)
+}
+
+func appendField(dst, field []byte) []byte {
+	if field == nil {
+		return append(dst, 1) // zigzag of -1
+	}
+	dst = binary.AppendVarint(dst, int64(len(field)))
+	return append(dst, field...)
+}
+
+// RecordBytesMax is the most that a record with a body of this length adds to a batch.
+func RecordBytesMax(bodyLen int) int { return recordBytesExtra + bodyLen }
+
+// Builder assembles one batch in a buffer that the caller gives and gets back. It is ready after Reset.
+type Builder struct {
+	buf           []byte
+	records       int
+	baseTimestamp int64
+	maxTimestamp  int64
+	sealed        bool
+}
+
+// Reset starts an empty batch in buf's capacity; buf's content is given up. A buffer that is large enough for the
+// whole batch makes the builder allocate nothing.
+func (b *Builder) Reset(buf []byte) {
+	var header [HeaderBytes]byte
+	*b = Builder{buf: append(buf[:0], header[:]...)}
+}
+
+// Records is the number of records appended since Reset.
+func (b *Builder) Records() int { return b.records }
+
+// Len is the length of the batch so far, its header included.
+func (b *Builder) Len() int { return len(b.buf) }
+
+// Append adds a record received at timestampMs. The body is AppendBody's; it is copied. The caller keeps the batch
+// below its bound by RecordBytesMax, and always below 2 GiB.
+func (b *Builder) Append(timestampMs int64, body []byte) {
+	if b.sealed || len(b.buf) < HeaderBytes {
+		panic("BUG: recordbatch: Append without Reset")
+	}
+	if b.records == 0 {
+		b.baseTimestamp, b.maxTimestamp = timestampMs, timestampMs
+	}
+	b.maxTimestamp = max(b.maxTimestamp, timestampMs)
+	delta, index := timestampMs-b.baseTimestamp, int64(b.records)
+	length := 1 + varintBytes(delta) + varintBytes(index) + len(body)
+	b.buf = binary.AppendVarint(b.buf, int64(length))
+	b.buf = append(b.buf, 0)
+	b.buf = binary.AppendVarint(b.buf, delta)
+	b.buf = binary.AppendVarint(b.buf, index)
+	b.buf = append(b.buf, body...)
+	b.records++
+}
+
+// Seal writes the header, all but the CRC, and hands the batch over: base offset 0, leader epoch -1, no producer.
+// Stamp makes it valid. The builder must be Reset before it is used again. An empty batch can not be sealed.
+func (b *Builder) Seal() []byte {
+	if b.sealed || b.records == 0 || len(b.buf) > math.MaxInt32 {
+		panic(fmt.Sprintf("BUG: recordbatch: Seal of %d records, %d bytes, sealed %t", b.records, len(b.buf), b.sealed))
+	}
+	h := b.buf
+	SetBase(h, 0, -1)
+	binary.BigEndian.PutUint32(h[posLength:], uint32(len(h)-lengthBehind))
+	h[posMagic] = magic
+	binary.BigEndian.PutUint32(h[posCRC:], 0)
+	binary.BigEndian.PutUint16(h[posAttributes:], 0)
+	binary.BigEndian.PutUint32(h[posLastDelta:], uint32(b.records-1))
+	binary.BigEndian.PutUint64(h[posBaseTimestamp:], uint64(b.baseTimestamp))
+	binary.BigEndian.PutUint64(h[posMaxTimestamp:], uint64(b.maxTimestamp))
+	binary.BigEndian.PutUint64(h[posProducerID:], math.MaxUint64)
+	binary.BigEndian.PutUint16(h[posProducerEpoch:], math.MaxUint16)
+	binary.BigEndian.PutUint32(h[posSequence:], math.MaxUint32)
+	binary.BigEndian.PutUint32(h[posRecords:], uint32(b.records))
+	b.sealed, b.buf = true, nil
+	return h
+}
+
+// varintBytes is the length of v as a zigzag varint.
+func varintBytes(v int64) int {
+	zigzag := uint64(v)<<1 ^ uint64(v>>63)
+	return (bits.Len64(zigzag|1) + 6) / 7
+}
