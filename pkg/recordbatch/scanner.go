@@ -18,10 +18,11 @@ type HeaderKV struct{ Key, Value []byte }
 
 // Scanner walks over the records of a batch:
 //
-//	for s.Reset(batch, decompressedMax); s.Next(); {
+//	err := s.Reset(batch, decompressedMax)
+//	for s.Next() {
 //		use(s.Record())
 //	}
-//	if err := s.Err(); err != nil { … }
+//	err = s.Err() // Reset's error too, so that one of the two checks will do
 //
 // A record's views are valid until the next Reset and as long as the batch's bytes stay; Record.Headers, the slice
 // itself, only until the next Next. The scanner keeps the buffer it decompresses into.
@@ -37,17 +38,18 @@ type Scanner struct {
 }
 
 // Reset starts on the batch at the start of b. It checks framing, not the CRC: Verify does. A compressed batch is
-// decompressed at once, into at most decompressedMax bytes; Err is ErrTooLarge when that is not enough.
-func (s *Scanner) Reset(b []byte, decompressedMax int) {
+// decompressed at once, into at most decompressedMax bytes; the error is ErrTooLarge when that is not enough.
+func (s *Scanner) Reset(b []byte, decompressedMax int) error {
 	*s = Scanner{scratch: s.scratch, headers: s.headers, previous: -1}
 	if s.header, s.err = ParseHeader(b); s.err != nil {
-		return
+		return s.err
 	}
 	s.rest = b[HeaderBytes:s.header.Length]
 	if codec := s.header.Codec(); codec != None {
 		s.scratch, s.err = decompress(s.scratch[:0], s.rest, codec, decompressedMax)
 		s.rest = s.scratch
 	}
+	return s.err
 }
 
 // Header is the header of the batch.
