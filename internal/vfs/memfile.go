@@ -1,0 +1,165 @@
+package vfs
+
+import (
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+)
+
+// memHandle is an open file of a Mem.
+type memHandle struct {
+	m      *Mem
+	f      *memFile
+	path   string
+	closed bool
+}
+
+func (h *memHandle) call(op string, probability float64) error {
+	if h.closed {
+		return &os.PathError{Op: op, Path: h.path, Err: fs.ErrClosed}
+	}
+	return h.m.call(op, h.path, probability)
+}
+
+func (h *memHandle) ReadAt(p []byte, offset int64) (int, error) {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if err := h.call("read", 0); err != nil {
+		return 0, err
+	}
+	if offset >= int64(len(h.f.live)) {
+		return 0, io.EOF
+	}
+	n := copy(p, h.f.live[offset:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (h *memHandle) WriteAt(offset int64, buffers ...[]byte) (int64, error) {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	fault := h.call("write", h.m.faults.WriteFails)
+	if h.closed || h.m.off {
+		return 0, fault
+	}
+	data := slices.Concat(buffers...)
+	if fault != nil {
+		data = data[:h.m.dice.IntN(len(data)+1)]
+	}
+	if room := h.m.room(); room >= 0 {
+		grows := offset + int64(len(data)) - int64(len(h.f.live))
+		if grows > room {
+			data = data[:max(0, int64(len(data))-(grows-room))]
+			fault = &os.PathError{Op: "write", Path: h.path, Err: syscall.ENOSPC}
+		}
+	}
+	h.f.write(offset, data)
+	h.m.writeBack(h.f)
+	return int64(len(data)), fault
+}
+
+func (h *memHandle) Sync() error {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	err := h.call("fdatasync", h.m.faults.SyncFails)
+	switch {
+	case h.closed || h.m.off:
+		return err
+	case err != nil:
+		h.m.loseSome(h.f)
+		return err
+	}
+	h.f.sync()
+	return nil
+}
+
+func (h *memHandle) Truncate(size int64) error {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if err := h.call("truncate", h.m.faults.OpenFails); err != nil {
+		return err
+	}
+	h.f.truncate(size)
+	return nil
+}
+
+func (h *memHandle) Size() (int64, error) {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if err := h.call("stat", 0); err != nil {
+		return 0, err
+	}
+	return int64(len(h.f.live)), nil
+}
+
+func (h *memHandle) Close() error {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if h.closed {
+		return &os.PathError{Op: "close", Path: h.path, Err: fs.ErrClosed}
+	}
+	h.closed = true
+	return nil
+}
+
+// room is how many bytes still fit; -1 for any number.
+func (m *Mem) room() int64 {
+	if m.faults.CapacityBytes == 0 {
+		return -1
+	}
+	return max(0, m.faults.CapacityBytes-m.root.bytes())
+}
+
+func (f *memFile) write(offset int64, data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	end := offset + int64(len(data))
+	if grow := end - int64(len(f.live)); grow > 0 {
+		f.live = append(f.live, make([]byte, grow)...)
+		f.resized = true
+	}
+	copy(f.live[offset:], data)
+	for s := offset / sectorBytes; s*sectorBytes < end; s++ {
+		f.dirty[s] = struct{}{}
+	}
+}
+
+func (f *memFile) truncate(size int64) {
+	f.resized = true
+	if size > int64(len(f.live)) {
+		f.live = append(f.live, make([]byte, size-int64(len(f.live)))...)
+		return
+	}
+	// The sector that the end now lies in is zero behind it, which is a write like any other.
+	f.live = f.live[:size:size]
+	maps.DeleteFunc(f.dirty, func(s int64, _ struct{}) bool { return s*sectorBytes >= size })
+}
+
+func (f *memFile) sync() {
+	f.durable = slices.Clone(f.live)
+	clear(f.dirty)
+	f.resized = false
+}
+
+// keep makes one sector of the live content durable, within the durable size.
+func (f *memFile) keep(sector int64) {
+	from := min(sector*sectorBytes, int64(len(f.live)))
+	to := min(from+sectorBytes, int64(len(f.live)), int64(len(f.durable)))
+	if from < to {
+		copy(f.durable[from:to], f.live[from:to])
+	}
+}
+
+// resize sets the durable size; new bytes are zero until their sector is kept.
+func (f *memFile) resize(size int64) {
+	if grow := size - int64(len(f.durable)); grow > 0 {
+		f.durable = append(f.durable, make([]byte, grow)...)
+	}
+	f.durable = f.durable[:size:size]
+}

@@ -1,0 +1,67 @@
+// Package vfs is the disk as the journal sees it: an interface small enough to be implemented twice.
+//
+// OS is the real one. Mem, made by NewMem, is a disk in memory that a test can pull the plug of: it forgets bytes and
+// directory entries that were not synced, keeps a random part of them instead, fails calls, runs full and flips bits,
+// all from one seed.
+//
+// The model that both follow, and that a caller may rely on:
+//
+//   - bytes written are durable when a Sync that began after the write has returned nil;
+//   - a name created, renamed or removed is durable when a SyncDir of its directory has returned nil;
+//   - a rename shows the old file or the new one, never none;
+//   - when a Sync fails, nothing is known of the bytes written before it, now or after any later Sync of that file.
+//
+// An FS may be used from many goroutines at once; so may a File, as long as writes do not overlap. Errors are those of
+// package os, so that errors.Is(err, fs.ErrNotExist) and errors.Is(err, syscall.ENOSPC) work with both.
+//
+//	f, err := vfs.OS.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+//	n, err := f.WriteAt(0, header, body) // both, at offset 0
+//	err = f.Sync()
+//	err = vfs.OS.SyncDir(filepath.Dir(path))
+//
+// It will not buffer, retry or cache, and knows neither permissions (files are 0600, directories 0700) nor links.
+package vfs
+
+// FS is a file system.
+type FS interface {
+	// OpenFile opens a file; flag is as for os.OpenFile.
+	OpenFile(path string, flag int) (File, error)
+	// MkdirAll makes a directory and its parents. Their names are durable when each parent has been synced.
+	MkdirAll(path string) error
+	// ReadDir lists a directory, sorted by name.
+	ReadDir(path string) ([]Entry, error)
+	// Rename moves a file within one directory, over an existing one if there is one.
+	Rename(from, to string) error
+	// Remove removes a file.
+	Remove(path string) error
+	// SyncDir makes the names in a directory durable.
+	SyncDir(path string) error
+	// Space tells how much room the file system that holds path has.
+	Space(path string) (Space, error)
+}
+
+// File is an open file.
+type File interface {
+	// ReadAt is io.ReaderAt's.
+	ReadAt(p []byte, offset int64) (n int, err error)
+	// WriteAt writes the buffers one after the other, in as few calls as the system allows. An error comes with the
+	// number of bytes written before it; less than everything always has an error.
+	WriteAt(offset int64, buffers ...[]byte) (n int64, err error)
+	// Sync makes what was written, and the file's size, durable (fdatasync).
+	Sync() error
+	// Truncate sets the size.
+	Truncate(size int64) error
+	// Size is the file's length in bytes.
+	Size() (int64, error)
+	Close() error
+}
+
+// Entry is one name in a directory.
+type Entry struct {
+	Name  string
+	Dir   bool
+	Bytes int64 // of a file
+}
+
+// Space is the room on a file system, in bytes. Free is what an unprivileged process may still use.
+type Space struct{ Free, Total int64 }
