@@ -173,10 +173,11 @@ func TestALabelSetKeepsItsOwnCopyOfAName(t *testing.T) {
 
 func TestAskingAgainReturnsTheSameMetric(t *testing.T) {
 	r := New()
-	if r.Counter("tollgate_a_total", "A.", "k", "v") != r.Counter("tollgate_a_total", "A.", "k", "v") {
+	c, h := r.Counter("tollgate_a_total", "A.", "k", "v"), r.Histogram("tollgate_b_seconds", "B.", Latency)
+	if again := r.Counter("tollgate_a_total", "A.", "k", "v"); again != c {
 		t.Error("two counters for one name and labels")
 	}
-	if r.Histogram("tollgate_b_seconds", "B.", Latency) != r.Histogram("tollgate_b_seconds", "B.", Latency) {
+	if again := r.Histogram("tollgate_b_seconds", "B.", Latency); again != h {
 		t.Error("two histograms for one name")
 	}
 	r.GaugeFunc("tollgate_c", "C.", func() float64 { return 1 })

@@ -1,0 +1,220 @@
+package lint
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A room is one line of the import table in docs/ARCHITECTURE.md.
+type room struct {
+	layer int
+	ours  []string // what its code may import of ours, beside internal/invariants
+	third []string // what it may import of others, as module or package path prefixes
+	pure  bool     // neither files nor sockets
+}
+
+// The table. Imports go down only. A package that is not in it fails the test: where it belongs is decided here.
+var rooms = map[string]room{
+	"internal/invariants": {layer: 0, pure: true},
+	"internal/lint":       {layer: 0},
+	"internal/metrics":    {layer: 0, third: []string{"github.com/prometheus/"}},
+	"internal/vfs":        {layer: 0, third: []string{"golang.org/x/sys/"}},
+	"pkg/ring":            {layer: 0, pure: true},
+	"pkg/recordbatch":     {layer: 0, pure: true, third: []string{"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"}},
+	"pkg/meterevent":      {layer: 0, pure: true, third: []string{"github.com/zeebo/xxh3"}},
+	"pkg/stripe":          {layer: 0, pure: true},
+
+	"pkg/commitlog": {layer: 1, pure: true, ours: []string{"pkg/recordbatch"}},
+	"pkg/auth":      {layer: 1, pure: true},
+
+	"pkg/commitlog/journal":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/vfs", "internal/metrics"}},
+	"pkg/commitlog/kafkalog": {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/metrics"}, third: []string{"github.com/segmentio/kafka-go"}},
+	"pkg/commitlog/logtest":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
+
+	"pkg/ingest": {layer: 3, pure: true, ours: []string{"pkg/ring", "pkg/recordbatch", "pkg/commitlog", "internal/metrics"}},
+
+	"pkg/httpd": {
+		layer: 5,
+		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "internal/metrics"},
+		third: []string{"github.com/valyala/fasthttp", "github.com/klauspost/compress"},
+	},
+
+	"cmd/gateway": {layer: 6, ours: []string{"pkg", "internal"}, third: []string{
+		"github.com/rs/zerolog", "go.uber.org/automaxprocs", "github.com/alecthomas/kong", "github.com/goccy/go-yaml",
+	}},
+}
+
+// fences: what only certain rooms may import, and why. The reason is what a reader gets instead of "forbidden".
+var fences = []struct{ prefix, why string }{
+	{"tollgate/cmd/", "the command is the top: what others need of it belongs into a room below"},
+	{"tollgate/pkg/httpd", "httpd is the edge: nothing but the command knows that HTTP exists"},
+	{"tollgate/pkg/commitlog/journal", "which log it is, is chosen once, in cmd/gateway; everyone else knows commitlog.Log"},
+	{"tollgate/pkg/commitlog/kafkalog", "which log it is, is chosen once, in cmd/gateway; everyone else knows commitlog.Log"},
+	{"tollgate/pkg/commitlog/logtest", "logtest is for tests"},
+	{"tollgate/pkg/commitlog", "only ingest writes events, so that batching and backpressure exist once; the layers below a log do not know what a log is"},
+	{"tollgate/pkg/ingest", "frames are filled by httpd alone"},
+	{"tollgate/pkg/", "imports go down only, along the table in docs/ARCHITECTURE.md"},
+	{"tollgate/internal/metrics", "a room without I/O has nothing to report at 3 a.m. that its caller can not count"},
+	{"tollgate/internal/vfs", "only the journal writes files, so that crashes are simulated in one place"},
+	{"tollgate/test/", "test/ drives the binary from outside; a room's own tests live beside it"},
+	{"tollgate/bench", "bench/ drives the binary from outside"},
+	{"github.com/valyala/fasthttp", "fasthttp reuses a request's memory when the handler returns; only httpd may have to think of that"},
+	{"github.com/segmentio/kafka-go", "kafka-go's retries, staleness and error classes are mended in kafkalog and nowhere else"},
+	{"github.com/prometheus/", "internal/metrics is the one home of the client, so that hot counters stay free of it"},
+	{"github.com/rs/zerolog", "libraries return errors, count, or call back; the command logs"},
+	{"go.uber.org/automaxprocs", "a library must not change the process it runs in"},
+	{"github.com/alecthomas/kong", "flags belong to the command; rooms take a Config"},
+	{"github.com/goccy/go-yaml", "files of configuration belong to the command; rooms take a Config"},
+	{"github.com/zeebo/xxh3", "identifiers are derived in meterevent alone, or two rooms would derive them differently"},
+	{"github.com/klauspost/compress", "codecs belong where bytes are framed: recordbatch, and httpd for request bodies"},
+	{"github.com/pierrec/lz4", "codecs belong where bytes are framed: recordbatch"},
+	{"golang.org/x/sys", "system calls go through internal/vfs"},
+}
+
+// testOnly is what the tests of rooms may import beside what the rooms may: peers, fakes and oracles.
+var testOnly = []string{
+	"github.com/bytedance/sonic", "github.com/goccy/go-json", "github.com/valyala/fastjson", // peers of the decoder
+	"github.com/twmb/franz-go",                                   // kfake, and a second opinion on what is in Kafka
+	"github.com/Shopify/toxiproxy",                               // networks that fail
+	"github.com/stripe/stripe-go",                                // the SDK itself
+	"github.com/klauspost/compress", "github.com/pierrec/lz4/v4", // to build what a client or a broker would send
+	"github.com/zeebo/xxh3", // oracle
+}
+
+// io is what a room without I/O stays away from.
+var ioPackages = []string{"net", "net/http", "os", "os/exec", "os/signal", "syscall", "io/ioutil", "database/sql", "path/filepath"}
+
+const module = "tollgate/"
+
+func TestImportsGoDownOnlyAlongTheTable(t *testing.T) {
+	r := read(t)
+	for _, s := range r.sources {
+		if s.in("test") || s.in("bench") {
+			continue // TestTheBlackBoxesImportNoRoom
+		}
+		self, ok := rooms[s.dir()]
+		if !ok {
+			t.Errorf("%s: %s is in no line of the import table (internal/lint, docs/ARCHITECTURE.md): give it a layer and say what it may import", s.path, s.dir())
+			continue
+		}
+		for _, i := range s.ast.Imports {
+			p, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := forbidden(self, s, p); why != "" {
+				t.Errorf("%s: %s must not import %s: %s", r.line(i.Pos()), s.dir(), p, why)
+			}
+		}
+	}
+}
+
+// forbidden returns why a file of a room may not import a package, or nothing.
+func forbidden(self room, s *source, imported string) string {
+	switch {
+	case strings.HasPrefix(imported, module):
+		return forbiddenOfOurs(self, s, strings.TrimPrefix(imported, module))
+	case strings.Contains(strings.SplitN(imported, "/", 2)[0], "."):
+		allowed := self.third
+		if s.isTest() || s.isHelper() {
+			allowed = slices.Concat(allowed, testOnly)
+		}
+		if slices.ContainsFunc(allowed, func(p string) bool { return strings.HasPrefix(imported, p) }) {
+			return ""
+		}
+		return reason(imported, "a dependency has to be worth its keep: write a decision record and add it to the table")
+	case self.pure && !s.isTest() && slices.Contains(ioPackages, imported):
+		return "this room does no I/O, which is what makes it testable by tables and fuzzing; bytes come in through its arguments"
+	}
+	return ""
+}
+
+func forbiddenOfOurs(self room, s *source, imported string) string {
+	if imported == "internal/invariants" || imported == s.dir() {
+		return ""
+	}
+	if slices.ContainsFunc(self.ours, func(p string) bool { return imported == p || (self.layer == 6 && strings.HasPrefix(imported, p+"/")) }) {
+		return ""
+	}
+	// A test may use what its room is tested against: everything that is not above it.
+	if s.isTest() {
+		if other, ok := rooms[imported]; ok && other.layer <= self.layer {
+			return ""
+		}
+		if imported == "test/kafka" {
+			return "" // a real broker for tests, imports nothing of ours
+		}
+	}
+	return reason(module+imported, "imports go down only, along the table in docs/ARCHITECTURE.md")
+}
+
+func reason(imported, otherwise string) string {
+	for _, f := range fences {
+		if strings.HasPrefix(imported, f.prefix) {
+			return f.why
+		}
+	}
+	return otherwise
+}
+
+func TestTheBlackBoxesImportNoRoom(t *testing.T) {
+	r := read(t)
+	for _, s := range r.sources {
+		if !s.in("test") && !s.in("bench") {
+			continue
+		}
+		for _, i := range s.ast.Imports {
+			p, _ := strconv.Unquote(i.Path.Value)
+			if strings.HasPrefix(p, module) && !strings.HasPrefix(p, module+"test/") && !strings.HasPrefix(p, module+"bench") {
+				t.Errorf("%s: %s must not import %s: what drives the binary from outside believes nothing that the code says about itself", r.line(i.Pos()), s.dir(), p)
+			}
+		}
+	}
+}
+
+func TestEveryLineOfTheTableIsARoom(t *testing.T) {
+	r := read(t)
+	for dir, self := range rooms {
+		if !slices.ContainsFunc(r.sources, func(s *source) bool { return s.dir() == dir }) {
+			t.Errorf("the import table has a line for %s, which does not exist", dir)
+		}
+		for _, o := range self.ours {
+			if other, ok := rooms[o]; ok && other.layer >= self.layer && path.Dir(o) != path.Dir(dir) {
+				t.Errorf("the import table lets %s on layer %d import %s on layer %d", dir, self.layer, o, other.layer)
+			}
+		}
+	}
+}
+
+// The rule is only as good as its refusals: each fence is tried from a room that it keeps out.
+func TestAForbiddenImportIsRefusedWithItsReason(t *testing.T) {
+	for _, f := range fences {
+		s := &source{path: "pkg/ring/ring.go"}
+		imported := strings.TrimSuffix(f.prefix, "/") + "/x"
+		if got := forbidden(rooms["pkg/ring"], s, imported); got == "" {
+			t.Errorf("pkg/ring may import %s", imported)
+		}
+	}
+	for _, c := range [][2]string{
+		{"pkg/httpd", "pkg/commitlog"},
+		{"pkg/ingest", "pkg/commitlog/journal"},
+		{"pkg/commitlog/journal", "pkg/ingest"},
+		{"pkg/auth", "internal/metrics"},
+		{"pkg/commitlog", "internal/vfs"},
+	} {
+		s := &source{path: c[0] + "/x.go"}
+		if forbidden(rooms[c[0]], s, module+c[1]) == "" {
+			t.Errorf("%s may import %s", c[0], c[1])
+		}
+	}
+	if got := forbidden(rooms["pkg/ring"], &source{path: "pkg/ring/ring.go"}, "net"); got == "" {
+		t.Error("pkg/ring may open sockets")
+	}
+	if got := forbidden(rooms["cmd/gateway"], &source{path: "cmd/gateway/main.go"}, module+"pkg/commitlog/journal"); got != "" {
+		t.Error(fmt.Sprint("cmd/gateway may not import a log: ", got))
+	}
+}

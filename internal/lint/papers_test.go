@@ -1,0 +1,175 @@
+package lint
+
+import (
+	"go/ast"
+	"go/token"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestGoModReplacesNothing(t *testing.T) {
+	for _, f := range read(t).texts {
+		if path.Base(f.path) != "go.mod" {
+			continue
+		}
+		f.lines(func(n int, line string) {
+			if strings.HasPrefix(strings.TrimSpace(line), "replace") {
+				t.Errorf("%s:%d: a replaced module is not the one that go install fetches", f.path, n)
+			}
+		})
+	}
+}
+
+// machinePath finds homes and workplaces: a path that exists on one machine only. Written in halves, as above.
+var machinePath = regexp.MustCompile(`(^|[^\w.])(/ho` + `me/|/ro` + `ot/|/Us` + `ers/|/wo` + `rk/|\.\./sha` + `red\b)`)
+
+// hosts are the names that a URL in this repository may have: what is documented, loopback, and names that RFC 2606
+// reserves. Registries and mirrors of one machine belong into that machine's configuration.
+var hosts = regexp.MustCompile(`^(` + strings.Join([]string{
+	`127\.0\.0\.1`, `localhost`, `\[::1\]`, `gateway`, `([\w-]+\.)*example(\.(com|org|net))?`, `([\w-]+\.)*(test|invalid)`,
+	`([\w-]+\.)*stripe\.com`, `github\.com`, `([\w-]+\.)*go\.dev`, `([\w-]+\.)*apache\.org`,
+	`json-schema\.org`, `keepachangelog\.com`, `semver\.org`, `www\.rfc-editor\.org`, `datatracker\.ietf\.org`,
+	`www\.w3\.org`, `maven\.apache\.org`, `([\w-]+\.)*prometheus\.io`,
+}, "|") + `)$`)
+
+var url = regexp.MustCompile(`https?://([^\s/"'` + "`" + `<>)\\:%$?#{]+|\[::1\])`)
+
+func TestNothingNamesTheMachineItWasWrittenOn(t *testing.T) {
+	for _, f := range read(t).texts {
+		if strings.Contains(f.path, "/testdata/") || path.Base(f.path) == "go.sum" {
+			continue
+		}
+		f.lines(func(n int, line string) {
+			if m := machinePath.FindString(line); m != "" && f.path != "Dockerfile" {
+				t.Errorf("%s:%d: %q is a path of one machine", f.path, n, m)
+			}
+			for _, m := range url.FindAllStringSubmatch(line, -1) {
+				host := m[1][strings.LastIndexByte(m[1], '@')+1:]
+				if !hosts.MatchString(strings.TrimRight(host, ".,;")) {
+					t.Errorf("%s:%d: the host %s is not one that this repository may name", f.path, n, host)
+				}
+			}
+		})
+	}
+}
+
+// documents are the Markdown files that speak about the code.
+func documents(r *repository) (docs []*text) {
+	for _, f := range r.texts {
+		if path.Ext(f.path) == ".md" {
+			docs = append(docs, f)
+		}
+	}
+	return docs
+}
+
+var (
+	link     = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)\s]*)?\)`)
+	code     = regexp.MustCompile("`([^`\n]+)`")
+	filePath = regexp.MustCompile(`^(?:cmd|pkg|internal|bench|test|docs|tools)(?:/[\w.-]+)+/?$`)
+	testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w*\b`)
+)
+
+func TestWhatTheDocumentsNameExists(t *testing.T) {
+	r := read(t)
+	functions := make(map[string]bool)
+	for _, s := range r.sources {
+		for _, d := range s.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
+				functions[fn.Name.Name] = true
+			}
+		}
+	}
+	for _, doc := range documents(r) {
+		doc.lines(func(n int, line string) {
+			for _, m := range link.FindAllStringSubmatch(line, -1) {
+				if strings.Contains(m[1], "://") {
+					continue
+				}
+				if !r.has(path.Join(path.Dir(doc.path), m[1])) {
+					t.Errorf("%s:%d: links to %s, which does not exist", doc.path, n, m[1])
+				}
+			}
+			planned := strings.Contains(line, "planned")
+			for _, m := range code.FindAllStringSubmatch(line, -1) {
+				if filePath.MatchString(m[1]) && !planned && !r.has(strings.TrimSuffix(m[1], "/")) {
+					t.Errorf("%s:%d: names %s, which does not exist (a line that says \"planned\" may)", doc.path, n, m[1])
+				}
+			}
+			for _, name := range testName.FindAllString(line, -1) {
+				if !functions[name] {
+					t.Errorf("%s:%d: names %s, which is not a test of ours", doc.path, n, name)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryPromiseNamesItsTests(t *testing.T) {
+	guarantees := read(t).text("docs/GUARANTEES.md")
+	if guarantees == nil {
+		t.Fatal("docs/GUARANTEES.md does not exist")
+	}
+	sections := regexp.MustCompile(`(?m)^## `).Split(string(guarantees.data), -1)
+	for g := 1; g <= 8; g++ {
+		i := slices.IndexFunc(sections, func(s string) bool { return strings.HasPrefix(s, "G"+strconv.Itoa(g)+" ") })
+		if i < 0 {
+			t.Errorf("docs/GUARANTEES.md has no section on G%d", g)
+		} else if !testName.MatchString(sections[i]) && !strings.Contains(sections[i], "planned") {
+			t.Errorf("docs/GUARANTEES.md names no test of G%d", g)
+		}
+	}
+}
+
+func TestTheChangelogHasAPlaceForWhatComesNext(t *testing.T) {
+	changelog := read(t).text("CHANGELOG.md")
+	if changelog == nil || !regexp.MustCompile(`(?m)^## \[Unreleased\]$`).Match(changelog.data) {
+		t.Fatal("CHANGELOG.md has no section [Unreleased]")
+	}
+}
+
+var metricName = regexp.MustCompile(`^tollgate_[a-z0-9_]+$`)
+
+// A metric is found by its name: a string constant of the whole name, at its declaration.
+func TestEveryMetricIsDocumentedAndEveryDocumentedMetricExists(t *testing.T) {
+	r := read(t)
+	operations := r.text("docs/OPERATIONS.md")
+	if operations == nil {
+		t.Fatal("docs/OPERATIONS.md does not exist")
+	}
+	documented := make(map[string]bool)
+	for _, m := range regexp.MustCompile("(?m)^\\| `(tollgate_[a-z0-9_]+)").FindAllSubmatch(operations.data, -1) {
+		documented[string(m[1])] = true
+	}
+	declared := make(map[string]bool)
+	for _, s := range r.sources {
+		if s.isTest() || !(s.in("pkg") || s.in("cmd") || s.in("internal")) {
+			continue
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			l, ok := n.(*ast.BasicLit)
+			if !ok || l.Kind != token.STRING {
+				return true
+			}
+			name, err := strconv.Unquote(l.Value)
+			if err != nil || !metricName.MatchString(name) {
+				return true
+			}
+			declared[name] = true
+			if !documented[name] {
+				documented[name] = true // once is enough
+				t.Errorf("%s: %s is not in the table of metrics in docs/OPERATIONS.md: what question does it answer at 3 a.m.?", r.line(l.Pos()), name)
+			}
+			return true
+		})
+	}
+	for name := range documented {
+		if !declared[name] {
+			t.Errorf("docs/OPERATIONS.md documents %s, which nothing exports", name)
+		}
+	}
+}
