@@ -1,0 +1,164 @@
+package stripe
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strconv"
+)
+
+// Required returns the one value of a parameter that must be there and must not be empty. name may have brackets:
+// "cancel[identifier]". The error is always an *Error, as in all methods here.
+func (f *Form) Required(name string) ([]byte, error) {
+	value, present, err := f.Optional(name)
+	if err == nil && !present {
+		err = paramRefused("parameter_missing", name, "Missing required param: "+name+".")
+	}
+	return value, err
+}
+
+// Optional returns the one value of a parameter that may be absent, but not empty: Stripe takes an empty value for an
+// attempt to unset something, and there is nothing to unset here.
+func (f *Form) Optional(name string) (value []byte, present bool, err error) {
+	for i := range f.pairs {
+		p := &f.pairs[i]
+		found := f.view(p.name)
+		switch {
+		case string(found) == name:
+			if present {
+				return nil, false, paramRefused("", name, "The param "+name+" is given more than once.")
+			}
+			p.used = true
+			value, present = f.view(p.value), true
+		case isInside(found, name):
+			return nil, false, paramRefused("", name, "Invalid string: "+name+" must be a single value, without brackets behind it.")
+		case isInside(name, string(found)):
+			return nil, false, paramRefused("", string(found), "Invalid object: "+clip(found)+" must be given by its fields, as "+name+".")
+		}
+	}
+	if present && len(value) == 0 {
+		return nil, false, paramRefused("parameter_invalid_empty", name, "The param "+name+" is empty. Give it a value, or leave it out.")
+	}
+	return value, present, nil
+}
+
+// OptionalInteger returns the one value of a parameter as a decimal integer.
+func (f *Form) OptionalInteger(name string) (n int64, present bool, err error) {
+	value, present, err := f.Optional(name)
+	if err != nil || !present {
+		return 0, false, err
+	}
+	n, parseErr := strconv.ParseInt(string(value), 10, 64)
+	if parseErr != nil || value[0] == '+' {
+		return 0, false, paramRefused("parameter_invalid_integer", name, "Invalid integer: "+clip(value)+".")
+	}
+	return n, true, nil
+}
+
+// Pair is one entry of an object parameter: "payload[value]=25" is {"value", "25"}.
+type Pair struct{ Key, Value []byte }
+
+// AppendObject appends the entries of name[…] to dst, in the order of the body. An object that is absent has none;
+// the values may be empty. An entry that is given twice, or is itself an object or array, is refused.
+func (f *Form) AppendObject(dst []Pair, name string) ([]Pair, error) {
+	first := len(dst)
+	for i := range f.pairs {
+		p := &f.pairs[i]
+		found := f.view(p.name)
+		if string(found) == name {
+			return dst[:first], paramRefused("", name, "Invalid object: "+name+" must be given by its entries, as "+name+"[key]=value.")
+		}
+		if !isInside(found, name) {
+			continue
+		}
+		key := found[len(name)+1 : len(found)-1]
+		if len(key) == 0 || bytes.IndexByte(key, ']') >= 0 {
+			return dst[:first], paramRefused("", string(found), "The param "+clip(found)+" must be a string with a key, as "+name+"[key]=value.")
+		}
+		for _, earlier := range dst[first:] {
+			if bytes.Equal(earlier.Key, key) {
+				return dst[:first], paramRefused("", string(found), "The param "+clip(found)+" is given more than once.")
+			}
+		}
+		p.used = true
+		dst = append(dst, Pair{Key: key, Value: f.view(p.value)})
+	}
+	return dst, nil
+}
+
+// arrayIndexMax bounds a[0]=x: no array of a v1 request is longer than the form.
+const arrayIndexMax = FormPairsMax - 1
+
+// AppendArray appends the values of an array to dst. Any of three spellings will do: "a[]=x", "a[0]=x" and "a=x"
+// repeated; but one array has one spelling. Indexed values come in the order of their indexes, which may leave gaps.
+func (f *Form) AppendArray(dst [][]byte, name string) ([][]byte, error) {
+	const unset, repeated, pushed, indexed = 0, 1, 2, 3
+	spelling := unset
+	var byIndex [arrayIndexMax + 1]int32 // 1 + the pair that holds this index
+	for i := range f.pairs {
+		p := &f.pairs[i]
+		found := f.view(p.name)
+		now := unset
+		switch {
+		case string(found) == name:
+			now = repeated
+		case !isInside(found, name):
+			continue
+		case len(found) == len(name)+len("[]"):
+			now = pushed
+		default:
+			index, err := strconv.ParseUint(string(found[len(name)+1:len(found)-1]), 10, 16)
+			if err != nil || index > arrayIndexMax || byIndex[index] != 0 {
+				return dst, paramRefused("", string(found), "Invalid array: "+clip(found)+" must have one index from 0 to "+strconv.Itoa(arrayIndexMax)+", and each index once.")
+			}
+			byIndex[index], now = int32(i)+1, indexed
+		}
+		if spelling != unset && spelling != now {
+			return dst, paramRefused("", name, "Invalid array: "+name+" is given in more than one spelling. Use "+name+"[]=x, "+name+"[0]=x or "+name+"=x.")
+		}
+		spelling, p.used = now, true
+		if now != indexed {
+			dst = append(dst, f.view(p.value))
+		}
+	}
+	for _, i := range byIndex {
+		if i != 0 {
+			dst = append(dst, f.view(f.pairs[i-1].value))
+		}
+	}
+	return dst, nil
+}
+
+// Ignore marks parameters as known, in whatever shape they come: "expand" is also expand[] and expand[0].
+func (f *Form) Ignore(names ...string) {
+	for i := range f.pairs {
+		p := &f.pairs[i]
+		found := f.view(p.name)
+		if slices.ContainsFunc(names, func(name string) bool { return string(found) == name || isInside(found, name) }) {
+			p.used = true
+		}
+	}
+}
+
+// Unknown refuses the first parameter that nothing has read. Dropping it silently would be worse: it may be a misspelt
+// field of a bill.
+func (f *Form) Unknown() error {
+	for i := range f.pairs {
+		if p := &f.pairs[i]; !p.used {
+			name := clip(f.view(p.name))
+			return paramRefused("parameter_unknown", name, "Received unknown parameter: "+name+".")
+		}
+	}
+	return nil
+}
+
+// isInside says whether inner is a field of outer: "a[b]" is one of "a". Both have passed checkName.
+func isInside[T, U string | []byte](inner T, outer U) bool {
+	return len(inner) > len(outer) && inner[len(outer)] == '[' && string(inner[:len(outer)]) == string(outer)
+}
+
+func paramRefused(code, param, message string) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Type: typeInvalidRequest, Code: code, CodeV2: "invalid_fields", Message: message, Param: clip(param),
+	}
+}
