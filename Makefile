@@ -1,0 +1,66 @@
+# Every target works from a fresh clone with Go alone; `make test` wants Java and Maven for a real Kafka and says loudly
+# what it skipped without them. REQUIRE_KAFKA=1 turns such a skip into a failure.
+
+GO      ?= go
+TOOL     = $(GO) tool -modfile=tools/go.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+
+# A package's tests may take this long, on two cores beside a Kafka broker.
+TEST_TIMEOUT ?= 12m
+# Packages tested at once. Two real brokers and a loaded gateway each on two cores starve one another.
+TEST_PARALLEL ?= 2
+
+CRASH_SEEDS ?= 10000
+FUZZ_TIME   ?= 30s
+E2E_ROUNDS  ?= 20
+
+.PHONY: all build run test test-race check lint tidy fuzz crash-seeds bench soak e2e-kill image clean
+
+all: check build test
+
+build: ## bin/gateway: static, without paths of this machine
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/gateway ./cmd/gateway
+
+run: build ## the gateway on its embedded journal, with a test key of its own; it prints a curl to try
+	./bin/gateway serve
+
+test: ## everything, real Kafka and real SDKs included
+	$(GO) test -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) ./...
+
+test-race: ## the libraries and the program under the race detector
+	$(GO) test -race -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) ./pkg/... ./internal/... ./cmd/...
+
+check: ## formatting, vet, staticcheck, house rules, go.mod
+	@out=$$($(TOOL) gofumpt -l .); if [ -n "$$out" ]; then echo "gofumpt would change:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) test ./internal/lint/...
+	$(GO) mod tidy -diff
+
+fuzz: ## each fuzz target for FUZZ_TIME
+	@for pkg in $$($(GO) list ./pkg/... ./internal/...); do \
+		dir=$$($(GO) list -f '{{.Dir}}' $$pkg); \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go 2>/dev/null | sed 's/^func //'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ_TIME) $$pkg || exit 1; \
+		done; \
+	done
+
+crash-seeds: ## the journal's crash simulation over CRASH_SEEDS seeds
+	TOLLGATE_SEEDS=$(CRASH_SEEDS) $(GO) test -count=1 -timeout 60m -run Crash ./pkg/commitlog/journal/...
+
+bench: ## benchmarks beside the code; compare runs with: go tool -modfile=tools/go.mod benchstat
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
+
+e2e-kill: ## kill -9 of gateway and broker under load, E2E_ROUNDS rounds each
+	E2E_ROUNDS=$(E2E_ROUNDS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 60m -v -run 'Kill|Broker|Leader' ./test/e2e/
+
+soak: ## e2e-kill with ten times the rounds
+	$(MAKE) e2e-kill E2E_ROUNDS=200
+
+image: ## the container image tollgate/gateway
+	docker build --build-arg VERSION=$(VERSION) -t tollgate/gateway:$(VERSION) .
+
+clean:
+	rm -rf bin
