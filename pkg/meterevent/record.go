@@ -1,0 +1,73 @@
+package meterevent
+
+import "strconv"
+
+// AppendKey appends the key of a usage record: "<business>/<livemode|testmode>/<event_name>". All events of a meter have
+// one key, hence one partition.
+func AppendKey(dst []byte, business string, livemode bool, name []byte) []byte {
+	dst = append(dst, business...)
+	if livemode {
+		dst = append(dst, "/livemode/"...)
+	} else {
+		dst = append(dst, "/testmode/"...)
+	}
+	return append(dst, name...)
+}
+
+// AppendBucket appends what a spread meter's key has behind the name: "/<bucket>".
+func AppendBucket(dst []byte, bucket int) []byte {
+	return strconv.AppendInt(append(dst, '/'), int64(bucket), 10)
+}
+
+// AppendRecord appends the value of an event's usage record, one JSON object:
+//
+//	{"object":"meter_event","business":…,"livemode":…,"event_name":…,"identifier":…,"timestamp":…,"received":…,"payload":{…}}
+//
+// An event without timestamp happened when it was received. An event without identifier is the caller's fault: the log
+// holds none, see Deriver.
+func AppendRecord(dst []byte, business string, livemode bool, e *Event, receivedMs int64) []byte {
+	if len(e.Identifier) == 0 {
+		panic("BUG: meterevent: a record of an event without identifier")
+	}
+	dst = appendHead(dst, `{"object":"meter_event","business":`, business, livemode)
+	dst = append(dst, `,"event_name":`...)
+	dst = appendQuoted(dst, e.Name)
+	dst = append(dst, `,"identifier":`...)
+	dst = appendQuoted(dst, e.Identifier)
+	timestampMs := receivedMs
+	if e.HasTimestamp {
+		timestampMs = e.TimestampMs
+	}
+	dst = append(dst, `,"timestamp":"`...)
+	dst = AppendTime(dst, timestampMs)
+	dst = append(dst, `","received":"`...)
+	dst = AppendTime(dst, receivedMs)
+	dst = append(dst, `","payload":`...)
+	dst = append(dst, e.Payload...)
+	return append(dst, '}')
+}
+
+// AppendAdjustmentRecord appends the value of an adjustment's usage record, whose key is its meter's, one JSON object:
+//
+//	{"object":"meter_event_adjustment","business":…,"livemode":…,"event_name":…,"received":…,"type":"cancel","cancel":{"identifier":…}}
+func AppendAdjustmentRecord(dst []byte, business string, livemode bool, a *Adjustment, receivedMs int64) []byte {
+	dst = appendHead(dst, `{"object":"meter_event_adjustment","business":`, business, livemode)
+	dst = append(dst, `,"event_name":`...)
+	dst = appendQuoted(dst, a.Name)
+	dst = append(dst, `,"received":"`...)
+	dst = AppendTime(dst, receivedMs)
+	dst = append(dst, `","type":"`...)
+	dst = append(dst, a.Type...)
+	dst = append(dst, `","cancel":{"identifier":`...)
+	dst = appendQuoted(dst, a.Identifier)
+	return append(dst, '}', '}')
+}
+
+func appendHead(dst []byte, object, business string, livemode bool) []byte {
+	dst = append(dst, object...)
+	dst = appendQuoted(dst, business)
+	if livemode {
+		return append(dst, `,"livemode":true`...)
+	}
+	return append(dst, `,"livemode":false`...)
+}
