@@ -1,0 +1,303 @@
+package ingest
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
+	"tollgate/pkg/ring"
+)
+
+const (
+	// sweepBytes is how much of each ring is read before the next one has its turn.
+	sweepBytes = 64 << 10
+	// framesEnough and bytesEnough end a pause: the cost of a set is then spread over enough frames.
+	framesEnough = 32
+	bytesEnough  = 256 << 10
+
+	noTimeout = -1
+)
+
+// drainer is the one goroutine between the rings and the log. Everything in it is its own, but for done.
+type drainer struct {
+	g          *Ingester
+	topic      *topic // nil until the first frame
+	partitions []partition
+	ready      []*partition // with batches waiting and none flying
+	flying     int          // partitions with a batch flying
+	backlog    int          // bytes of all batches that are not answered
+	spares     []*batch
+	set        []*commitlog.Batch // reused
+	takeFrame  func(frame []byte) // d.take, bound once: a method value would be allocated at each use
+
+	done doneList
+
+	// For the pause between sets, see due:
+	frames       int // taken since the last set
+	bytes        int // of these
+	crowd        int // how many requests were seen to wait at once lately
+	lastHandOver time.Time
+	lastMissed   time.Time // when a sweep last brought frames and all of them for partitions that are flying
+	closing      bool      // Drain was called: do not pause
+}
+
+func newDrainer(g *Ingester) *drainer {
+	d := &drainer{g: g}
+	d.takeFrame = d.take
+	return d
+}
+
+func (d *drainer) run() {
+	for {
+		now := d.g.cfg.Now()
+		d.g.clockMs.Store(now.UnixMilli())
+		d.closing = d.g.draining.Load()
+
+		done := d.land()
+		d.sweep(now)
+		if d.due(now) {
+			d.handOver(now)
+		}
+		// Last, so that the log works again while handlers are woken.
+		d.answer(done)
+		d.g.metrics.backlogBytes.Store(int64(d.backlog))
+
+		if !d.sleep(now) {
+			return
+		}
+	}
+}
+
+// land takes the batches back that the log is done with, and makes their partitions ready.
+func (d *drainer) land() *batch {
+	done := d.done.takeAll()
+	for b := done; b != nil; b = b.next {
+		p := &d.partitions[b.Partition]
+		p.flying = nil
+		p.bytes -= b.bytes
+		d.backlog -= b.bytes
+		d.flying--
+		if p.first != nil {
+			d.list(p)
+		}
+	}
+	return done
+}
+
+func (d *drainer) list(p *partition) {
+	if !p.listed {
+		p.listed = true
+		d.ready = append(d.ready, p)
+	}
+}
+
+// sweep moves frames from the rings into batches until the rings are empty or the backlog is full.
+func (d *drainer) sweep(now time.Time) {
+	before := d.frames
+	for d.backlog < d.g.cfg.BacklogBytesMax && d.g.rings.Drain(sweepBytes, d.takeFrame) > 0 {
+		if len(d.ready) > 0 && d.bytes >= bytesEnough {
+			break // let the log begin; the rest comes with the next turn
+		}
+	}
+	if d.frames > before && len(d.ready) == 0 {
+		d.lastMissed = now
+	}
+}
+
+// take appends the records of one frame to its partitions' batches.
+func (d *drainer) take(frame []byte) {
+	v := view(frame)
+	ticket := v.ticket()
+	if !d.g.tickets.meet(ticket) {
+		return // abandoned: its answer was "not written"
+	}
+	s, slotNumber := d.g.tickets.slotOf(ticket)
+	if d.partitions == nil {
+		d.begin()
+	}
+	if !d.fits(v) {
+		d.g.metrics.fullPartition.Add(1)
+		d.g.tickets.reply(slotNumber, ErrFull)
+		return
+	}
+	receivedMs := v.receivedMs()
+	at := frameHeaderBytes
+	for range v.records() {
+		number, body, next := v.record(at)
+		at = next
+		p := &d.partitions[number]
+		b := p.last
+		if b == nil || b.bytes+recordbatch.RecordBytesMax(len(body)) > d.topic.batchBytesMax ||
+			b.builder.Records() >= d.g.cfg.BatchRecordsMax {
+			b = d.fillNext(p)
+		}
+		b.builder.Append(receivedMs, body)
+		added := b.builder.Len() - b.bytes
+		b.bytes += added
+		p.bytes += added
+		d.backlog += added
+		if n := len(b.tickets); n == 0 || b.tickets[n-1] != slotNumber {
+			b.tickets = append(b.tickets, slotNumber)
+			s.parts++
+		}
+	}
+	d.frames++
+	d.bytes += len(frame)
+}
+
+// begin sets the partitions up. A frame is only submitted when the log knows the topic.
+func (d *drainer) begin() {
+	d.topic = d.g.topic.Load()
+	d.partitions = make([]partition, d.topic.partitions)
+	for i := range d.partitions {
+		d.partitions[i].number = int32(i)
+	}
+}
+
+// fits tells whether every partition of the frame has room for it. The frame counts in full against each one: that is
+// exact for the usual frame of one partition, and otherwise refuses a little too early.
+func (d *drainer) fits(v view) bool {
+	most := d.g.cfg.PartitionBacklogBytesMax
+	if d.backlog+len(v) <= most {
+		return true // then no partition has more
+	}
+	at := frameHeaderBytes
+	for range v.records() {
+		number, _, next := v.record(at)
+		at = next
+		if p := &d.partitions[number]; p.bytes > 0 && p.bytes+len(v) > most {
+			return false
+		}
+	}
+	return true
+}
+
+// fillNext gives the partition a new batch to fill.
+func (d *drainer) fillNext(p *partition) *batch {
+	b := d.newBatch(p)
+	if p.last == nil {
+		p.first = b
+	} else {
+		p.last.next = b
+	}
+	p.last = b
+	p.bytes += b.bytes
+	d.backlog += b.bytes
+	if p.flying == nil {
+		d.list(p)
+	}
+	return b
+}
+
+// due tells whether what is ready should go to the log now.
+//
+// A log that takes milliseconds makes its own batches: what arrives while a batch flies is the next one. With a log that
+// answers at once each request would become a set, and with it a wake-up of this goroutine and a call of the log. So
+// while many requests come in, sets keep a distance of PauseMin, unless there is enough for one earlier. How many are
+// enough depends on how many seem to be waiting at once: where there is one client that waits for each answer, nobody
+// will come during the pause, and it would only be late.
+func (d *drainer) due(now time.Time) bool {
+	return len(d.ready) > 0 &&
+		(d.frames >= d.enough() || d.bytes >= bytesEnough || d.closing || now.Sub(d.lastHandOver) >= d.g.cfg.PauseMin)
+}
+
+// enough is the number of frames worth a set before PauseMin has passed.
+func (d *drainer) enough() int { return min(framesEnough, d.crowd*3/4) }
+
+// handOver gives the log the oldest batch of every partition that is ready.
+func (d *drainer) handOver(now time.Time) {
+	set := d.set[:0]
+	for i, p := range d.ready {
+		b := p.first
+		p.first, b.next = b.next, nil
+		if p.first == nil {
+			p.last = nil
+		}
+		p.flying = b
+		p.listed = false
+		d.ready[i] = nil
+		set = append(set, b.seal())
+		d.g.metrics.batchRecords.Observe(int64(b.Records))
+		d.g.metrics.batchBytes.Observe(int64(b.bytes))
+	}
+	d.g.metrics.setBatches.Observe(int64(len(set)))
+	d.ready = d.ready[:0]
+	d.flying += len(set)
+	d.crowd = max(d.frames, d.crowd-(d.crowd+7)/8)
+	d.frames, d.bytes = 0, 0
+	d.lastHandOver = now
+	d.g.cfg.Log.Append(set)
+	clear(set)
+	d.set = set[:0]
+}
+
+// answer gives the frames of batches that are done their outcome, once it is the last one.
+func (d *drainer) answer(done *batch) {
+	for done != nil {
+		b := done
+		done = b.next
+		err := classify(b.Err)
+		for _, i := range b.tickets {
+			s := &d.g.tickets.slots[i]
+			if err != nil && gravity(err) > gravity(s.worst) {
+				s.worst = err
+			}
+			if s.parts--; s.parts == 0 {
+				worst := s.worst
+				s.worst = nil
+				d.g.tickets.reply(i, worst)
+			}
+		}
+		d.recycle(b)
+	}
+}
+
+// sleep waits until there is something to do; false when the drainer's work is over.
+func (d *drainer) sleep(now time.Time) bool {
+	until, timeout := d.plan(now)
+	gate := d.g.rings.Gate
+	gate.Arm(until)
+	select {
+	case <-d.g.stop:
+		return false
+	default:
+	}
+	if d.done.newest.Load() != nil || d.closing != d.g.draining.Load() || until != ring.UntilWoken && d.g.rings.Pending() {
+		gate.Disarm()
+		return true
+	}
+	if timeout < 0 {
+		d.g.clockMs.Store(0) // nobody keeps the clock now
+	}
+	if gate.Sleep(timeout) && d.done.newest.Load() == nil {
+		// A frame woke us, the first of several, often: handlers that can run now append theirs before our turn
+		// comes, and one set serves them all.
+		runtime.Gosched()
+	}
+	return true
+}
+
+// plan decides what is worth waking up for, and when to get up by ourselves.
+func (d *drainer) plan(now time.Time) (until int, timeout time.Duration) {
+	pause := d.g.cfg.PauseMin
+	switch {
+	case len(d.ready) > 0 && d.due(now):
+		panic(fmt.Sprintf("BUG: ingest: %d partitions are ready and not handed over", len(d.ready)))
+	case len(d.ready) > 0: // pausing
+		return d.enough() - d.frames, pause - now.Sub(d.lastHandOver)
+	case d.backlog >= d.g.cfg.BacklogBytesMax: // only the log can make room
+		return ring.UntilWoken, noTimeout
+	case d.flying > 0 && d.flying == len(d.partitions): // frames can only go where they will wait anyway
+		return ring.UntilFilled, noTimeout
+	}
+	last := d.lastHandOver
+	if d.lastMissed.After(last) {
+		last = d.lastMissed
+	}
+	if since := now.Sub(last); since < pause && d.enough() > 1 {
+		return d.enough(), pause - since
+	}
+	return 1, noTimeout
+}
