@@ -40,6 +40,22 @@ type Error struct {
 	Close bool
 }
 
+// The values of Status, named as in net/http, which this room does not import.
+const (
+	statusBadRequest                  = 400
+	statusUnauthorized                = 401
+	statusForbidden                   = 403
+	statusNotFound                    = 404
+	statusRequestTimeout              = 408
+	statusConflict                    = 409
+	statusRequestEntityTooLarge       = 413
+	statusUnsupportedMediaType        = 415
+	statusTooManyRequests             = 429
+	statusRequestHeaderFieldsTooLarge = 431
+	statusInternalServerError         = 500
+	statusServiceUnavailable          = 503
+)
+
 // The values of Type.
 const (
 	typeInvalidRequest = "invalid_request_error"

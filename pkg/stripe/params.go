@@ -2,7 +2,6 @@ package stripe
 
 import (
 	"bytes"
-	"net/http"
 	"slices"
 	"strconv"
 )
@@ -159,6 +158,6 @@ func isInside[T, U string | []byte](inner T, outer U) bool {
 
 func paramRefused(code, param, message string) *Error {
 	return &Error{
-		Status: http.StatusBadRequest, Type: typeInvalidRequest, Code: code, CodeV2: "invalid_fields", Message: message, Param: clip(param),
+		Status: statusBadRequest, Type: typeInvalidRequest, Code: code, CodeV2: "invalid_fields", Message: message, Param: clip(param),
 	}
 }

@@ -1,9 +1,6 @@
 package stripe
 
-import (
-	"net/http"
-	"strconv"
-)
+import "strconv"
 
 // The reasons for which a rate limit answers, as Stripe-Rate-Limited-Reason names them.
 const (
@@ -24,50 +21,50 @@ func invalidRequest(status int, codeV2, message string) *Error {
 
 // NoCredentials: there is no Authorization header, or an empty one.
 func NoCredentials() *Error {
-	return invalidRequest(http.StatusUnauthorized, "invalid_api_key",
+	return invalidRequest(statusUnauthorized, "invalid_api_key",
 		"No API key provided. Send it in the Authorization header, as 'Bearer <key>', or with HTTP Basic as the user name with an empty password.")
 }
 
 // BadAuthorization: the Authorization header is neither Bearer nor Basic, or it is damaged.
 func BadAuthorization() *Error {
-	return invalidRequest(http.StatusUnauthorized, "invalid_api_key",
+	return invalidRequest(statusUnauthorized, "invalid_api_key",
 		"The Authorization header can not be read. Send 'Bearer <key>', or 'Basic' with the base64 of '<key>:'; the password is empty.")
 }
 
 // InvalidAPIKey: the key is not known. The answer never repeats any of it.
 func InvalidAPIKey() *Error {
-	return invalidRequest(http.StatusUnauthorized, "invalid_api_key",
+	return invalidRequest(statusUnauthorized, "invalid_api_key",
 		"Invalid API key provided. It is not one of the keys that this gateway is configured with.")
 }
 
 // TokenAsAPIKey: a session token was sent to an endpoint that wants a key.
 func TokenAsAPIKey() *Error {
-	return invalidRequest(http.StatusUnauthorized, "invalid_api_key",
+	return invalidRequest(statusUnauthorized, "invalid_api_key",
 		"A meter event session token was sent where an API key is needed. The token is for POST /v2/billing/meter_event_stream only.")
 }
 
 // InvalidSessionToken: the token is missing a part, was altered, or was not made by this gateway. Deliberately not
 // the expired session: a client would refresh, and refresh, and never learn that its token is not a token.
 func InvalidSessionToken() *Error {
-	return invalidRequest(http.StatusUnauthorized, "invalid_api_key",
+	return invalidRequest(statusUnauthorized, "invalid_api_key",
 		"Invalid session token provided. Send the authentication_token of POST /v2/billing/meter_event_session, unchanged, as 'Bearer <token>'.")
 }
 
 // UnknownSigningKey: the token may be sound, but this gateway does not have the key it was signed with.
 func UnknownSigningKey() *Error {
-	return invalidRequest(http.StatusUnauthorized, "invalid_api_key",
+	return invalidRequest(statusUnauthorized, "invalid_api_key",
 		"This gateway does not have the signing key of the session token. If it was opened at another gateway, the two must be configured with the same session keys.")
 }
 
 // APIKeyAsToken: a key was sent to the stream, which wants a session token.
 func APIKeyAsToken() *Error {
-	return invalidRequest(http.StatusUnauthorized, "invalid_api_key",
+	return invalidRequest(statusUnauthorized, "invalid_api_key",
 		"An API key was sent where a session token is needed. Open a session with POST /v2/billing/meter_event_session and send its authentication_token.")
 }
 
 // SessionRevoked: the key that opened the session is no longer configured for its business.
 func SessionRevoked() *Error {
-	return invalidRequest(http.StatusUnauthorized, "invalid_api_key",
+	return invalidRequest(statusUnauthorized, "invalid_api_key",
 		"The API key that opened this session has been removed. Open a new session with a current key.")
 }
 
@@ -75,7 +72,7 @@ func SessionRevoked() *Error {
 // the status, and for fleets of them an operator may set Status to 400.
 func SessionExpired() *Error {
 	return &Error{
-		Status: http.StatusUnauthorized, Type: typeSessionExpired, Code: "billing_meter_event_session_expired",
+		Status: statusUnauthorized, Type: typeSessionExpired, Code: "billing_meter_event_session_expired",
 		Message: "The meter event session has expired. Open a new one with POST /v2/billing/meter_event_session.",
 		DocURL:  docMetering,
 	}
@@ -83,19 +80,19 @@ func SessionExpired() *Error {
 
 // MissingPermission: the restricted key lacks a permission, which is named as in the configuration.
 func MissingPermission(name string) *Error {
-	return invalidRequest(http.StatusForbidden, "insufficient_permissions",
+	return invalidRequest(statusForbidden, "insufficient_permissions",
 		"The API key does not have the permission '"+clip(name)+"', which this request needs.")
 }
 
 // AccountNotAllowed: Stripe-Account or Stripe-Context names an account that the key may not act for.
 func AccountNotAllowed(account string) *Error {
-	return invalidRequest(http.StatusForbidden, "insufficient_permissions",
+	return invalidRequest(statusForbidden, "insufficient_permissions",
 		"The API key may not act for the account '"+clip(account)+"' that Stripe-Account or Stripe-Context names.")
 }
 
 // AccountsDiffer: Stripe-Account and Stripe-Context are both there and name different accounts.
 func AccountsDiffer() *Error {
-	return invalidRequest(http.StatusBadRequest, "invalid_fields",
+	return invalidRequest(statusBadRequest, "invalid_fields",
 		"Stripe-Account and Stripe-Context name different accounts. Send one of them.")
 }
 
@@ -103,33 +100,33 @@ func AccountsDiffer() *Error {
 
 // NotFound: there is no such endpoint, for this method.
 func NotFound(method, path string) *Error {
-	return invalidRequest(http.StatusNotFound, "not_found",
+	return invalidRequest(statusNotFound, "not_found",
 		"Unrecognized request URL ("+clip(method)+": "+clip(path)+").")
 }
 
 // ResourceMissing: there is no such object. kind is in words, as "billing meter"; param names the field, "id".
 func ResourceMissing(kind, id, param string) *Error {
 	return &Error{
-		Status: http.StatusNotFound, Type: typeInvalidRequest, Code: "resource_missing", CodeV2: "not_found",
+		Status: statusNotFound, Type: typeInvalidRequest, Code: "resource_missing", CodeV2: "not_found",
 		Message: "No such " + kind + ": '" + clip(id) + "'", Param: param,
 	}
 }
 
 // BadRequest: the request is not HTTP as we understand it. reason is a whole sentence.
 func BadRequest(reason string) *Error {
-	return invalidRequest(http.StatusBadRequest, "invalid_request", reason)
+	return invalidRequest(statusBadRequest, "invalid_request", reason)
 }
 
 // RequestTimeout: the request did not arrive in time. The rest of it may still be on its way, hence Close.
 func RequestTimeout() *Error {
-	e := invalidRequest(http.StatusRequestTimeout, "request_timeout", "The request did not arrive completely in time. Nothing was stored.")
+	e := invalidRequest(statusRequestTimeout, "request_timeout", "The request did not arrive completely in time. Nothing was stored.")
 	e.Close = true
 	return e
 }
 
 // BodyTooLarge: the body, as sent or decompressed, is longer than bytesMax. What was not read is not waited for.
 func BodyTooLarge(bytesMax int) *Error {
-	e := invalidRequest(http.StatusRequestEntityTooLarge, "request_too_large",
+	e := invalidRequest(statusRequestEntityTooLarge, "request_too_large",
 		"The request body is larger than "+strconv.Itoa(bytesMax)+" bytes. Send fewer events in a request. Nothing was stored.")
 	e.Close = true
 	return e
@@ -137,7 +134,7 @@ func BodyTooLarge(bytesMax int) *Error {
 
 // HeadersTooLarge: request line and headers are longer than bytesMax.
 func HeadersTooLarge(bytesMax int) *Error {
-	e := invalidRequest(http.StatusRequestHeaderFieldsTooLarge, "request_headers_too_large",
+	e := invalidRequest(statusRequestHeaderFieldsTooLarge, "request_headers_too_large",
 		"The request line and headers are larger than "+strconv.Itoa(bytesMax)+" bytes.")
 	e.Close = true
 	return e
@@ -145,19 +142,19 @@ func HeadersTooLarge(bytesMax int) *Error {
 
 // UnsupportedMediaType: the Content-Type is not the one that the endpoint takes.
 func UnsupportedMediaType(got, want string) *Error {
-	return invalidRequest(http.StatusUnsupportedMediaType, "unsupported_media_type",
+	return invalidRequest(statusUnsupportedMediaType, "unsupported_media_type",
 		"The Content-Type '"+clip(got)+"' is not supported here. Send "+want+".")
 }
 
 // UnsupportedEncoding: the Content-Encoding is none that we can undo.
 func UnsupportedEncoding(got string) *Error {
-	return invalidRequest(http.StatusUnsupportedMediaType, "unsupported_content_encoding",
+	return invalidRequest(statusUnsupportedMediaType, "unsupported_content_encoding",
 		"The Content-Encoding '"+clip(got)+"' is not supported. Send the body as it is, or with gzip or zstd.")
 }
 
 // CorruptEncoding: the body is not what its Content-Encoding says.
 func CorruptEncoding(encoding string) *Error {
-	return invalidRequest(http.StatusBadRequest, "invalid_fields",
+	return invalidRequest(statusBadRequest, "invalid_fields",
 		"The request body is not valid "+clip(encoding)+", or it ends too early. Nothing was stored.")
 }
 
@@ -169,21 +166,21 @@ func InvalidFields(path, reason string) *Error {
 	if path != "" {
 		message = clip(path) + " " + message
 	}
-	e := invalidRequest(http.StatusBadRequest, "invalid_fields", message)
+	e := invalidRequest(statusBadRequest, "invalid_fields", message)
 	e.Param = clip(path)
 	return e
 }
 
 // IdempotencyKeyTooLong: SDKs refuse keys of more than bytesMax (255) bytes, and so do we.
 func IdempotencyKeyTooLong(bytesMax int) *Error {
-	return invalidRequest(http.StatusBadRequest, "invalid_fields",
+	return invalidRequest(statusBadRequest, "invalid_fields",
 		"The Idempotency-Key is longer than "+strconv.Itoa(bytesMax)+" bytes.")
 }
 
 // IdempotencyMismatch: the Idempotency-Key was used before with another request.
 func IdempotencyMismatch() *Error {
 	return &Error{
-		Status: http.StatusBadRequest, Type: typeIdempotency, CodeV2: "idempotency_error",
+		Status: statusBadRequest, Type: typeIdempotency, CodeV2: "idempotency_error",
 		Message: "This Idempotency-Key was used before with other parameters. Use a new key for a new request.",
 	}
 }
@@ -191,7 +188,7 @@ func IdempotencyMismatch() *Error {
 // IdempotencyKeyInUse: the first request with this Idempotency-Key is still running. Never for the stream.
 func IdempotencyKeyInUse() *Error {
 	return &Error{
-		Status: http.StatusConflict, Type: typeInvalidRequest, Code: "idempotency_key_in_use",
+		Status: statusConflict, Type: typeInvalidRequest, Code: "idempotency_key_in_use",
 		Message: "Another request with this Idempotency-Key is still running. Try again when it is done.",
 	}
 }
@@ -202,7 +199,7 @@ func IdempotencyKeyInUse() *Error {
 // The whole request is refused and charged nothing. SDKs retry a 429 only when told to.
 func RateLimited(scope string, perSecond int, reason string) *Error {
 	return &Error{
-		Status: http.StatusTooManyRequests, Type: typeInvalidRequest, TypeV2: typeRateLimit, Code: "rate_limit",
+		Status: statusTooManyRequests, Type: typeInvalidRequest, TypeV2: typeRateLimit, Code: "rate_limit",
 		Message: "Too many events: " + scope + " may send " + strconv.Itoa(perSecond) +
 			" a second. Nothing of this request was stored; send it again later.",
 		RateLimitedReason: reason, ShouldRetry: RetryYes, RetryAfterSeconds: 1,
@@ -212,7 +209,7 @@ func RateLimited(scope string, perSecond int, reason string) *Error {
 // Unavailable: the events can not be stored now, and none of this request was. reason is a whole sentence.
 func Unavailable(reason string) *Error {
 	return &Error{
-		Status: http.StatusServiceUnavailable, Type: typeAPI, Code: "service_unavailable",
+		Status: statusServiceUnavailable, Type: typeAPI, Code: "service_unavailable",
 		Message:     reason + " Nothing of this request was stored; send it again.",
 		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
 	}
@@ -234,7 +231,7 @@ func Draining() *Error {
 // is right, with the same Idempotency-Key or identifiers: what was stored is then not counted twice.
 func OutcomeUnknown() *Error {
 	return &Error{
-		Status: http.StatusServiceUnavailable, Type: typeAPI, Code: "outcome_unknown",
+		Status: statusServiceUnavailable, Type: typeAPI, Code: "outcome_unknown",
 		Message: "It is not known whether the events of this request were stored. Send the same request again, " +
 			"with the same Idempotency-Key or identifiers; events that were stored will not be counted twice.",
 		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
@@ -244,7 +241,7 @@ func OutcomeUnknown() *Error {
 // Internal: a fault of ours. It says nothing about the cause, which is in the gateway's log under the Request-Id.
 func Internal() *Error {
 	return &Error{
-		Status: http.StatusInternalServerError, Type: typeAPI, Code: "internal_error",
+		Status: statusInternalServerError, Type: typeAPI, Code: "internal_error",
 		Message: "The gateway failed to handle this request; it is not known whether anything was stored. " +
 			"The Request-Id of this answer helps to find the cause.",
 	}
