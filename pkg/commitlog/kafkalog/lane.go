@@ -1,0 +1,348 @@
+package kafkalog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/initproducerid"
+	"github.com/segmentio/kafka-go/protocol/produce"
+	"github.com/segmentio/kafka-go/protocol/rawproduce"
+
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
+)
+
+// lanesABroker is how many requests may be on their way to one broker. With two, the next set is encoded, and on its way,
+// while the broker works on the last one; a broker works on one request a connection. More make the sets smaller.
+const lanesABroker = 2
+
+// acksAll: answered when all in-sync replicas have the batch.
+const acksAll = -1
+
+// broker is one broker of the cluster. Log.mu guards it.
+type broker struct {
+	id      int32
+	address string
+	// generation counts the faults seen on connections to it: a connection of an older generation is not used again,
+	// since what ended one (a restart) has most likely ended the others.
+	generation int
+	list       []*partition // led by it, with a batch to send; in order of arrival
+	work       *sync.Cond   // on Log.mu
+	lanes      []*lane
+}
+
+// lane is a goroutine that sends to one broker.
+type lane struct {
+	log    *Log
+	broker *broker
+	// conn is replaced by the lane under Log.mu, so that others may close it; nil: none.
+	conn *conn
+
+	// Scratch of one attempt.
+	set     []*partition
+	request rawproduce.Request
+	done    []*commitlog.Batch
+}
+
+// addBroker makes a broker known and starts its lanes. Log.mu is held.
+func (l *Log) addBroker(id int32, address string) *broker {
+	k := &broker{id: id, address: address, work: sync.NewCond(&l.mu)}
+	for range lanesABroker {
+		n := &lane{log: l, broker: k}
+		k.lanes = append(k.lanes, n)
+		l.running.Go(n.run)
+	}
+	l.brokers[id] = k
+	return k
+}
+
+func (n *lane) run() {
+	for n.take() {
+		if len(n.set) > 0 {
+			n.send()
+		}
+	}
+	n.conn.close()
+}
+
+// take waits for partitions to send for and takes as many as one request may carry. False: the log is given up.
+func (n *lane) take() bool {
+	k := n.broker
+	n.log.mu.Lock()
+	defer n.log.mu.Unlock()
+	for len(k.list) == 0 && n.log.ctx.Err() == nil {
+		k.work.Wait()
+	}
+	if n.log.ctx.Err() != nil {
+		return false
+	}
+	n.set = n.set[:0]
+	size, taken := 0, 0
+	for _, p := range k.list {
+		if len(p.queue) > 0 { // else review turned its batches away
+			if size += len(p.queue[0].Bytes); len(n.set) > 0 && size > requestBytesMax {
+				break
+			}
+			p.flying, p.sending = n, p.queue[0]
+			n.set = append(n.set, p)
+		}
+		p.listed = false
+		taken++
+	}
+	k.list = slices.Delete(k.list, 0, taken)
+	return true
+}
+
+// send makes one attempt for the set and settles each of its partitions.
+func (n *lane) send() {
+	if err := n.connect(); err != nil {
+		n.settleAll(decideLost(err, false, false))
+		return
+	}
+	if !n.obtainProducers() {
+		return
+	}
+	n.encode()
+	began := time.Now()
+	n.log.counts.requests.Add(1)
+	answer, written, err := n.conn.roundTrip(n.assemble(), n.log.config.RequestTimeout)
+	n.log.counts.seconds.Observe(int64(time.Since(began)))
+	if err != nil {
+		n.disconnect()
+		n.settleAll(decideLost(err, written, false))
+		return
+	}
+	n.settleAnswers(answer.(*produce.Response))
+}
+
+// connect makes sure that there is a connection worth using.
+func (n *lane) connect() error {
+	l, k := n.log, n.broker
+	l.mu.Lock()
+	address, generation := k.address, k.generation
+	l.mu.Unlock()
+	if c := n.conn; c != nil {
+		if c.generation == generation && (c.expires.IsZero() || time.Now().Before(c.expires)) {
+			return nil
+		}
+		n.setConn(nil)
+	}
+	c, err := l.dialer.connect(l.ctx, address)
+	if err != nil {
+		return err
+	}
+	c.generation = generation
+	n.setConn(c)
+	return nil
+}
+
+// disconnect drops the connection after a fault, and with it those of the broker's other lanes that are of its age.
+func (n *lane) disconnect() {
+	n.log.mu.Lock()
+	if n.conn != nil && n.conn.generation == n.broker.generation {
+		n.broker.generation++
+	}
+	n.log.mu.Unlock()
+	n.setConn(nil)
+}
+
+func (n *lane) setConn(c *conn) {
+	n.log.mu.Lock()
+	defer n.log.mu.Unlock()
+	n.conn.close()
+	n.conn = c
+	if n.log.ctx.Err() != nil {
+		c.close() // stop has closed the others already
+	}
+}
+
+// obtainProducers gets a producer id for each partition of the set that has none. A partition has one of its own: when a
+// broker loses track of one sequence, the others go on. False: nothing was sent and the set is settled.
+func (n *lane) obtainProducers() bool {
+	for _, p := range n.set {
+		if p.producer.ID >= 0 {
+			continue
+		}
+		answer, _, err := n.conn.roundTrip(new(initproducerid.Request), n.log.config.RequestTimeout)
+		if err != nil {
+			n.disconnect()
+			n.settleAll(decideLost(fmt.Errorf("asking for a producer id: %w", err), false, false))
+			return false
+		}
+		id := answer.(*initproducerid.Response)
+		if id.ErrorCode != 0 {
+			// Nobody's batch was sent. A right that is missing fails them at once, anything else is tried again.
+			v := decide(id.ErrorCode, "", false)
+			v.doubt, v.replace = false, false
+			n.settleAll(v)
+			return false
+		}
+		p.producer = recordbatch.Producer{ID: id.ProducerID, Epoch: id.ProducerEpoch}
+	}
+	return true
+}
+
+// encode compresses and stamps the set's batches, several at a time when there is something to compress.
+func (n *lane) encode() {
+	codec := n.log.config.Codec
+	if codec == recordbatch.None || len(n.set) == 1 {
+		for _, p := range n.set {
+			p.encode(codec)
+		}
+		return
+	}
+	var group sync.WaitGroup
+	for _, p := range n.set {
+		group.Go(func() { p.encode(codec) })
+	}
+	group.Wait()
+}
+
+// assemble makes the produce request of the set.
+func (n *lane) assemble() *rawproduce.Request {
+	r := &n.request
+	r.Acks = acksAll
+	// The broker gives up before we do, so that we hear REQUEST_TIMED_OUT and keep the connection.
+	r.Timeout = int32((n.log.config.RequestTimeout * 3 / 4).Milliseconds())
+	r.Topics = r.Topics[:0]
+	for _, p := range n.set {
+		t := topicOf(r, p.topic.config.Name)
+		t.Partitions = append(t.Partitions, rawproduce.RequestPartition{
+			Partition: p.number,
+			RecordSet: protocol.RawRecordSet{Reader: &recordSet{batch: p.wire}},
+		})
+		n.log.counts.batchBytes.Observe(int64(len(p.wire)))
+		n.log.counts.bytes.Add(uint64(len(p.wire)))
+	}
+	return r
+}
+
+func topicOf(r *rawproduce.Request, name string) *rawproduce.RequestTopic {
+	for i := range r.Topics {
+		if r.Topics[i].Topic == name {
+			return &r.Topics[i]
+		}
+	}
+	r.Topics = append(r.Topics, rawproduce.RequestTopic{Topic: name})
+	return &r.Topics[len(r.Topics)-1]
+}
+
+// recordSet is a batch as the protocol wants it: its length, then its bytes.
+type recordSet struct{ batch []byte }
+
+// WriteTo is what io.Copy uses.
+func (s *recordSet) WriteTo(w io.Writer) (int64, error) {
+	var length [4]byte
+	binary.BigEndian.PutUint32(length[:], uint32(len(s.batch)))
+	a, err := w.Write(length[:])
+	if err != nil {
+		return int64(a), err
+	}
+	b, err := w.Write(s.batch)
+	return int64(a + b), err
+}
+
+// Read is never used, and there because the field wants an io.Reader.
+func (s *recordSet) Read([]byte) (int, error) {
+	panic("BUG: kafkalog: a record set is written by WriteTo")
+}
+
+var errNoAnswer = errors.New("the broker's answer leaves the partition out")
+
+// settleAnswers settles each partition by its own part of the answer.
+func (n *lane) settleAnswers(answer *produce.Response) {
+	n.settle(func(p *partition) (verdict, int64) {
+		for i := range answer.Topics {
+			if answer.Topics[i].Topic != p.topic.config.Name {
+				continue
+			}
+			for j := range answer.Topics[i].Partitions {
+				if a := &answer.Topics[i].Partitions[j]; a.Partition == p.number {
+					n.log.counts.answer(a.ErrorCode)
+					return decide(a.ErrorCode, a.ErrorMessage, p.doubt), a.BaseOffset
+				}
+			}
+		}
+		return decideLost(errNoAnswer, true, p.doubt), -1
+	})
+}
+
+// settleAll settles the set by one verdict. What was in doubt before stays so.
+func (n *lane) settleAll(v verdict) {
+	n.log.counts.lost.Add(1)
+	n.settle(func(p *partition) (verdict, int64) {
+		v := v
+		if p.doubt && v.final {
+			// A final verdict is about this attempt; an earlier one is in doubt still, so go on trying.
+			v.final = false
+		}
+		v.doubt = v.doubt || p.doubt
+		return v, -1
+	})
+}
+
+// settle acts on the verdicts: batches with an outcome go back to their owners, the others are sent again.
+func (n *lane) settle(decide func(p *partition) (v verdict, base int64)) {
+	l := n.log
+	now := time.Now()
+	refresh := false
+	n.done = n.done[:0]
+	l.mu.Lock()
+	for _, p := range n.set {
+		v, base := decide(p)
+		p.flying, p.sending, p.lastErr = nil, nil, v.err
+		refresh = refresh || v.refresh
+		if v.replace {
+			p.replaceProducer()
+			l.outbox.notice(Notice{NoticeProducerReplaced, p.topic.config.Name, fmt.Sprintf(
+				"partition %d goes on with a new producer id; records acknowledged earlier may be missing if the cluster elected a leader that was not in sync: %v", p.number, v.err)})
+			l.outboxWork.Signal()
+		}
+		if !v.final {
+			l.again(p, v)
+			continue
+		}
+		b := p.queue[0]
+		b.Err, b.Base = v.err, -1
+		if v.err == nil {
+			p.succeed()
+			l.answered = now
+			if v.base {
+				b.Base = base
+			}
+		}
+		if errors.Is(v.err, commitlog.ErrUnavailable) {
+			l.stall(p, v.err)
+		}
+		n.done = append(n.done, p.pop(now))
+		l.offer(p)
+	}
+	if refresh {
+		l.lookForLeaders()
+	}
+	l.mu.Unlock()
+	for _, b := range n.done {
+		b.Done(b)
+	}
+	l.settled(len(n.done))
+	clear(n.done)
+}
+
+// again lets a partition's first batch wait for its next attempt. Log.mu is held.
+func (l *Log) again(p *partition, v verdict) {
+	p.doubt = v.doubt
+	p.pausing = true
+	l.counts.retries.Add(1)
+	p.timer = time.AfterFunc(p.nextPause(), func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		p.pausing = false
+		l.offer(p)
+	})
+}

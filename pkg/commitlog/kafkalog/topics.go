@@ -1,0 +1,225 @@
+package kafkalog
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/segmentio/kafka-go/protocol/createtopics"
+	"github.com/segmentio/kafka-go/protocol/describeconfigs"
+	"github.com/segmentio/kafka-go/protocol/initproducerid"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+
+	"tollgate/pkg/recordbatch"
+)
+
+// Error codes that only matter here.
+const (
+	codeUnknownTopic   = 3
+	codeTopicExists    = 36
+	resourceTopic      = 2 // of DescribeConfigs
+	createTopicTimeout = 2000
+)
+
+// adminErrors names answers that no produce request gets.
+var adminErrors = map[int16]string{
+	36: "TOPIC_ALREADY_EXISTS",
+	37: "INVALID_PARTITIONS",
+	38: "INVALID_REPLICATION_FACTOR",
+	40: "INVALID_CONFIG",
+	41: "NOT_CONTROLLER",
+}
+
+// configure makes the topics that are missing and reads the settings of those that are there. It also asks for a
+// producer id that nobody uses: a right that is missing should show before the first append does.
+func (c *control) configure(picture *metadata.Response) error {
+	var missing []TopicConfig
+	for i := range picture.Topics {
+		seen := &picture.Topics[i]
+		t := c.log.topics[seen.Name]
+		switch {
+		case t == nil:
+		case seen.ErrorCode == codeUnknownTopic:
+			missing = append(missing, t.config)
+		case seen.ErrorCode != 0:
+			return fmt.Errorf("topic %s: %w", seen.Name, describe(seen.ErrorCode, ""))
+		default:
+			c.compare(t.config, seen)
+		}
+	}
+	if len(missing) > 0 {
+		if err := c.create(picture, missing); err != nil {
+			return err
+		}
+	}
+	if err := c.readSettings(); err != nil {
+		return err
+	}
+	answer, err := c.ask(new(initproducerid.Request))
+	if err != nil {
+		return fmt.Errorf("asking for a producer id: %w", err)
+	}
+	if id := answer.(*initproducerid.Response); id.ErrorCode != 0 {
+		return fmt.Errorf("asking for a producer id: %w", describe(id.ErrorCode, ""))
+	}
+	return nil
+}
+
+// create makes topics. The controller takes the request; every broker of a KRaft cluster does.
+func (c *control) create(picture *metadata.Response, missing []TopicConfig) error {
+	request := &createtopics.Request{TimeoutMs: createTopicTimeout}
+	for _, t := range missing {
+		topic := createtopics.RequestTopic{
+			Name:              t.Name,
+			NumPartitions:     int32(brokersDefault(t.Partitions)),
+			ReplicationFactor: int16(brokersDefault(t.ReplicationFactor)),
+		}
+		for _, name := range slices.Sorted(maps.Keys(t.Configs)) {
+			topic.Configs = append(topic.Configs, createtopics.RequestConfig{Name: name, Value: t.Configs[name]})
+		}
+		request.Topics = append(request.Topics, topic)
+	}
+	admin, err := c.controller(picture)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if admin != c.conn {
+			admin.close()
+		}
+	}()
+	answer, _, err := admin.roundTrip(request, c.log.config.RequestTimeout)
+	if err != nil {
+		return fmt.Errorf("making topics: %w", err)
+	}
+	for _, made := range answer.(*createtopics.Response).Topics {
+		switch made.ErrorCode {
+		case 0:
+			c.log.notify(Notice{NoticeTopicCreated, made.Name, "made, since it was missing"})
+		case codeTopicExists: // another gateway was faster
+		default:
+			return fmt.Errorf("making topic %s: %w", made.Name, describe(made.ErrorCode, made.ErrorMessage))
+		}
+	}
+	return nil
+}
+
+// brokersDefault: -1 asks for the broker's own default.
+func brokersDefault(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// controller returns a connection to the controller: watch's own when it is that already.
+func (c *control) controller(picture *metadata.Response) (*conn, error) {
+	for _, b := range picture.Brokers {
+		if b.NodeID == picture.ControllerID {
+			if address := joinAddress(b.Host, b.Port); address != c.conn.address {
+				return c.log.dialer.connect(c.log.ctx, address)
+			}
+		}
+	}
+	return c.conn, nil
+}
+
+// compare tells how a topic that exists differs from its configuration. What exists wins.
+func (c *control) compare(want TopicConfig, seen *metadata.ResponseTopic) {
+	if n := len(seen.Partitions); want.Partitions != 0 && n != want.Partitions && n > 0 {
+		c.differs(want.Name, "it has %d partitions, configured are %d; the topic's count is used", n, want.Partitions)
+	}
+	if n := replicas(seen); want.ReplicationFactor != 0 && n != want.ReplicationFactor && n > 0 {
+		c.differs(want.Name, "it has %d replicas, configured are %d; change it with kafka-reassign-partitions", n, want.ReplicationFactor)
+	}
+}
+
+// differs tells a difference once: what fails later makes watch come by here again.
+func (c *control) differs(topic, format string, args ...any) {
+	n := Notice{NoticeTopicDiffers, topic, fmt.Sprintf(format, args...)}
+	if !slices.Contains(c.told, n) {
+		c.told = append(c.told, n)
+		c.log.notify(n)
+	}
+}
+
+func replicas(seen *metadata.ResponseTopic) int {
+	if len(seen.Partitions) == 0 {
+		return 0
+	}
+	return len(seen.Partitions[0].ReplicaNodes)
+}
+
+// readSettings reads what the topics' settings mean for us. Where we may not read them the defaults stand.
+func (c *control) readSettings() error {
+	request := &describeconfigs.Request{}
+	for _, name := range c.log.topicNames() {
+		request.Resources = append(request.Resources, describeconfigs.RequestResource{ResourceType: resourceTopic, ResourceName: name})
+	}
+	answer, err := c.ask(request)
+	if err != nil {
+		return fmt.Errorf("reading topic settings: %w", err)
+	}
+	picture, err := c.metadata(c.log.topicNames())
+	if err != nil {
+		return err
+	}
+	copies := map[string]int{}
+	for i := range picture.Topics {
+		copies[picture.Topics[i].Name] = replicas(&picture.Topics[i])
+	}
+	for i := range answer.(*describeconfigs.Response).Resources {
+		resource := &answer.(*describeconfigs.Response).Resources[i]
+		t := c.log.topics[resource.ResourceName]
+		switch {
+		case t == nil:
+		case resource.ErrorCode == codeUnknownTopic:
+			return fmt.Errorf("topic %s is being made", resource.ResourceName)
+		case resource.ErrorCode != 0:
+			c.differs(resource.ResourceName, "its settings can not be read (%v); assuming max.message.bytes of %d or more",
+				describe(resource.ErrorCode, resource.ErrorMessage), c.log.config.BatchBytesMax)
+		default:
+			settings := make(map[string]string, len(resource.ConfigEntries))
+			for _, entry := range resource.ConfigEntries {
+				settings[entry.ConfigName] = entry.ConfigValue
+			}
+			c.apply(t, settings, copies[resource.ResourceName])
+		}
+	}
+	return nil
+}
+
+// apply takes over a topic's settings and tells those that make acknowledgements worth less than they seem.
+func (c *control) apply(t *topic, settings map[string]string, copies int) {
+	name := t.config.Name
+	if limit, err := strconv.Atoi(settings["max.message.bytes"]); err == nil && limit < c.log.config.BatchBytesMax {
+		if limit <= recordbatch.HeaderBytes {
+			c.differs(name, "max.message.bytes is %d: no batch fits", limit)
+		}
+		t.batchBytesMax.Store(int64(limit))
+	}
+	inSyncMin, err := strconv.Atoi(settings["min.insync.replicas"])
+	if err == nil {
+		c.log.mu.Lock()
+		t.inSyncMin = inSyncMin
+		c.log.mu.Unlock()
+	}
+	switch {
+	case copies == 1:
+		c.differs(name, "it has one replica: what is acknowledged is lost with that broker's disk")
+	case copies > 1 && err == nil && inSyncMin < 2:
+		c.differs(name, "min.insync.replicas is %d of %d replicas: what is acknowledged may be on one broker only; set it to 2", inSyncMin, copies)
+	}
+	if settings["message.timestamp.type"] == "LogAppendTime" {
+		c.differs(name, "message.timestamp.type is LogAppendTime: records carry the broker's time instead of the time of receipt")
+	}
+	if settings["unclean.leader.election.enable"] == "true" {
+		c.differs(name, "unclean.leader.election.enable is true: an election may lose what is acknowledged")
+	}
+	for _, key := range slices.Sorted(maps.Keys(t.config.Configs)) {
+		if is, known := settings[key]; known && is != t.config.Configs[key] {
+			c.differs(name, "%s is %s, configured is %s; change it with kafka-configs", key, is, t.config.Configs[key])
+		}
+	}
+}

@@ -1,0 +1,400 @@
+package kafkalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
+)
+
+const (
+	// watchPauseMin is the least time between two questions for leaders.
+	watchPauseMin = 50 * time.Millisecond
+	// watchPauseMax is the most when nobody answers, or partitions are stalled.
+	watchPauseMax = time.Second
+	// reviewInterval is how often partitions are looked at.
+	reviewInterval = 100 * time.Millisecond
+	// patience: after this long without an answer leaders are asked for, in case they moved and the old one is silent.
+	patience = time.Second
+)
+
+// control is watch's connection, to any broker. Only watch uses it.
+type control struct {
+	log  *Log
+	conn *conn
+	next int // counts connections: the next one goes to the next address
+	told []Notice
+}
+
+// watch keeps the log's picture of the cluster true: topics made and checked once, leaders asked for again and again.
+func (l *Log) watch() {
+	c := &control{log: l}
+	defer func() { c.conn.close() }()
+	pause := watchPauseMin
+	for l.ctx.Err() == nil {
+		err := c.look()
+		if err == nil {
+			pause = watchPauseMin
+		} else {
+			// Another broker may be alive, or know better.
+			c.conn.close()
+			c.conn = nil
+			pause = min(2*pause, watchPauseMax)
+		}
+		wait, sleepFirst := l.watchHeard(err, pause)
+		if sleepFirst {
+			l.sleep(wait)
+			continue
+		}
+		select {
+		case <-l.ctx.Done():
+		case <-l.wakeWatch:
+			l.sleep(watchPauseMin)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (l *Log) sleep(d time.Duration) {
+	select {
+	case <-l.ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// watchHeard notes how it went and says how long to wait; asleep means not even a wish to look again shortens it.
+func (l *Log) watchHeard(err error, pause time.Duration) (wait time.Duration, asleep bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if err != nil {
+		if l.watchErr == nil {
+			l.watchFailing = now
+		}
+		l.watchErr = err
+		l.review(now)
+		return pause, true
+	}
+	l.watchErr, l.watched = nil, now
+	l.review(now)
+	for _, t := range l.topics {
+		for _, p := range t.all() {
+			if p.stalled != nil || p.leader < 0 {
+				return watchPauseMax, false
+			}
+		}
+	}
+	return l.config.MetadataInterval, false
+}
+
+// lookForLeaders makes watch ask soon. Any lock may be held.
+func (l *Log) lookForLeaders() {
+	select {
+	case l.wakeWatch <- struct{}{}:
+	default:
+	}
+}
+
+// look is one turn of watch.
+func (c *control) look() error {
+	if err := c.connect(); err != nil {
+		return err
+	}
+	picture, err := c.metadata(c.log.topicNames())
+	if err != nil {
+		return err
+	}
+	c.log.mu.Lock()
+	configured := c.log.configured
+	c.log.mu.Unlock()
+	if !configured {
+		if err := c.configure(picture); err != nil {
+			return err
+		}
+		if picture, err = c.metadata(c.log.topicNames()); err != nil {
+			return err
+		}
+		if err := c.log.adopt(picture); err != nil {
+			return err
+		}
+	}
+	c.log.install(picture)
+	return c.log.probe()
+}
+
+func (c *control) connect() error {
+	if c.conn != nil {
+		return nil
+	}
+	addresses := c.log.addresses()
+	address := addresses[c.next%len(addresses)]
+	c.next++
+	var err error
+	c.conn, err = c.log.dialer.connect(c.log.ctx, address)
+	return err
+}
+
+// addresses are those of the configuration, and then all that the cluster named.
+func (l *Log) addresses() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addresses := slices.Clone(l.config.Brokers)
+	var learned []string
+	for _, k := range l.brokers {
+		if !slices.Contains(addresses, k.address) {
+			learned = append(learned, k.address)
+		}
+	}
+	slices.Sort(learned)
+	return append(addresses, learned...)
+}
+
+func (l *Log) topicNames() []string {
+	var names []string
+	for _, t := range l.config.Topics {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// ask is a round trip of watch's. It is bounded by the dial timeout: these are small questions, and a broker that is slow
+// to answer them is a reason to ask another.
+func (c *control) ask(request protocol.Message) (protocol.Message, error) {
+	answer, _, err := c.conn.roundTrip(request, c.log.config.DialTimeout)
+	return answer, err
+}
+
+func (c *control) metadata(topics []string) (*metadata.Response, error) {
+	answer, err := c.ask(&metadata.Request{TopicNames: topics})
+	if err != nil {
+		return nil, fmt.Errorf("asking for leaders: %w", err)
+	}
+	return answer.(*metadata.Response), nil
+}
+
+// adopt fixes the partitions of all topics, once. It fails while one is not there yet.
+func (l *Log) adopt(picture *metadata.Response) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range picture.Topics {
+		seen := &picture.Topics[i]
+		if seen.ErrorCode != 0 || len(seen.Partitions) == 0 {
+			return fmt.Errorf("topic %s is being made: %w", seen.Name, describe(seen.ErrorCode, ""))
+		}
+		// Metadata lists partitions in any order, and may for a moment leave out some of a new topic.
+		for _, p := range seen.Partitions {
+			if int(p.PartitionIndex) >= len(seen.Partitions) {
+				return fmt.Errorf("topic %s is being made: partition %d of %d", seen.Name, p.PartitionIndex, len(seen.Partitions))
+			}
+		}
+	}
+	for i := range picture.Topics {
+		seen := &picture.Topics[i]
+		t := l.topics[seen.Name]
+		if t == nil {
+			continue
+		}
+		partitions := make([]*partition, len(seen.Partitions))
+		for j := range partitions {
+			partitions[j] = &partition{topic: t, number: int32(j), leader: -1, producer: recordbatch.NoProducer}
+		}
+		t.partitions.Store(&partitions)
+	}
+	l.configured, l.answered = true, time.Now()
+	return nil
+}
+
+// install takes over brokers and leaders, and offers what waited for one.
+func (l *Log) install(picture *metadata.Response) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range picture.Brokers {
+		address := joinAddress(b.Host, b.Port)
+		k := l.brokers[b.NodeID]
+		if k == nil {
+			k = l.addBroker(b.NodeID, address)
+		}
+		if k.address != address {
+			k.address = address
+			k.generation++
+		}
+	}
+	for i := range picture.Topics {
+		seen := &picture.Topics[i]
+		t := l.topics[seen.Name]
+		if t == nil || seen.ErrorCode != 0 {
+			continue // as before: a broker that has just come back may not know its topics yet
+		}
+		all := t.all()
+		for _, s := range seen.Partitions {
+			if int(s.PartitionIndex) < len(all) {
+				p := all[s.PartitionIndex]
+				p.inSync = len(s.IsrNodes)
+				l.lead(p, s.LeaderID)
+			}
+		}
+	}
+}
+
+// lead notes who leads a partition. Log.mu is held.
+func (l *Log) lead(p *partition, leader int32) {
+	if p.leader != leader {
+		if k := l.brokers[p.leader]; k != nil && p.listed {
+			k.list = slices.DeleteFunc(k.list, func(q *partition) bool { return q == p })
+			p.listed = false
+		}
+		if p.flying != nil && leader >= 0 {
+			// The old leader may be silent for as long as the request's timeout. The batch is in doubt then and goes to
+			// the new leader, which knows its sequence if it was replicated.
+			p.flying.conn.close()
+		}
+		p.leader = leader
+	}
+	l.offer(p)
+}
+
+// reviews looks at the partitions from time to time.
+func (l *Log) reviews() {
+	tick := time.NewTicker(reviewInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-tick.C:
+			l.mu.Lock()
+			l.review(time.Now())
+			l.mu.Unlock()
+		}
+	}
+}
+
+// review stalls the partitions that do not get answers, and settles what Ready says. Log.mu is held.
+func (l *Log) review(now time.Time) {
+	stalled, impatient := 0, false
+	var example *partition
+	for _, t := range l.topics {
+		for _, p := range t.all() {
+			if len(p.queue) > 0 {
+				waited := now.Sub(p.since)
+				impatient = impatient || waited > patience
+				if waited > l.config.StallMax {
+					l.stall(p, nil)
+				}
+			}
+			if p.stalled != nil {
+				stalled++
+				example = p
+			}
+		}
+	}
+	if impatient && now.Sub(l.watched) > patience {
+		l.lookForLeaders()
+	}
+	if l.closing {
+		return
+	}
+	var err error
+	switch {
+	case !l.configured:
+		err = fmt.Errorf("%w: Kafka at %v: %w", commitlog.ErrUnavailable, l.config.Brokers, l.watchErr)
+	case l.watchErr != nil && now.Sub(l.watchFailing) > l.config.StallMax:
+		err = fmt.Errorf("%w: no broker has answered for %v: %w", commitlog.ErrUnavailable, now.Sub(l.watchFailing).Round(time.Second), l.watchErr)
+	case stalled > 0 && now.Sub(l.answered) > l.config.StallMax:
+		err = fmt.Errorf("%w (%d partitions)", example.stalled, stalled)
+	}
+	l.setReady(err)
+}
+
+// setReady changes what Ready says, and tells when it changes between good and bad. Log.mu is held.
+func (l *Log) setReady(err error) {
+	was := l.Ready()
+	l.unready.Store(&unreadiness{err})
+	switch {
+	case was != nil && err == nil:
+		l.outbox.notice(Notice{Kind: NoticeReady, Text: "Kafka acknowledges appends"})
+	case was == nil && err != nil:
+		l.outbox.notice(Notice{Kind: NoticeUnready, Text: err.Error()})
+	default:
+		return
+	}
+	l.outboxWork.Signal()
+}
+
+// stall makes a partition turn new batches away, and turns those away that were never sent. A first batch in doubt, or on
+// its way, stays: it must be answered. Log.mu is held.
+func (l *Log) stall(p *partition, why error) {
+	if p.stalled == nil {
+		if why == nil {
+			cause := p.lastErr
+			switch {
+			case cause != nil:
+			case p.flying != nil:
+				cause = errors.New("its leader is silent")
+			default:
+				cause = errors.New("it has no leader")
+			}
+			why = fmt.Errorf("%w: %s-%d has not answered appends for %v: %w", commitlog.ErrUnavailable,
+				p.topic.config.Name, p.number, l.config.StallMax, cause)
+		}
+		p.stalled = why
+	}
+	keep := 0
+	if p.flying != nil || p.doubt {
+		keep = 1
+	}
+	for len(p.queue) > keep {
+		last := len(p.queue) - 1
+		l.complete(p.queue[last], p.stalled)
+		p.queue[last] = nil
+		p.queue = p.queue[:last]
+	}
+	if keep == 0 {
+		p.wire, p.stamped = nil, false
+	}
+}
+
+// probe lets partitions that were stalled, and have nothing to be answered, take batches again when their leader can be
+// reached and has the replicas it needs.
+func (l *Log) probe() error {
+	l.mu.Lock()
+	candidates := map[string][]*partition{}
+	for _, t := range l.topics {
+		for _, p := range t.all() {
+			if k := l.brokers[p.leader]; k != nil && p.stalled != nil && len(p.queue) == 0 && p.inSync >= t.inSyncMin {
+				candidates[k.address] = append(candidates[k.address], p)
+			}
+		}
+	}
+	l.mu.Unlock()
+	for address, partitions := range candidates {
+		c, err := l.dialer.connect(l.ctx, address)
+		if err != nil {
+			if l.ctx.Err() != nil {
+				return context.Cause(l.ctx)
+			}
+			continue // stalled still; watch itself is fine
+		}
+		c.close()
+		l.mu.Lock()
+		for _, p := range partitions {
+			p.stalled = nil
+		}
+		l.answered = time.Now() // as far as we know
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+func joinAddress(host string, port int32) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
