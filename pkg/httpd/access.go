@@ -1,0 +1,135 @@
+package httpd
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+
+	"tollgate/pkg/auth"
+	"tollgate/pkg/stripe"
+)
+
+// authenticate finds the API key, and with it the business, and checks that it may do what the route needs.
+func (s *Server) authenticate(x *exchange) (*auth.Key, *stripe.Error) {
+	key, err := s.cfg.Sessions.Keys().Authenticate(x.headers.authorization)
+	if err != nil {
+		return nil, s.unauthorized(err)
+	}
+	x.business, x.livemode = key.Business, key.Livemode
+	return key, s.permit(x, key)
+}
+
+// verifySession finds the session of a token. The business and the mode are the token's.
+func (s *Server) verifySession(x *exchange) *stripe.Error {
+	token, err := auth.Credential(x.headers.authorization, &x.credential)
+	if err != nil {
+		return s.unauthorized(err)
+	}
+	session, err := s.cfg.Sessions.Verify(token, x.receivedMs)
+	if err != nil {
+		return s.unauthorized(err)
+	}
+	x.session, x.business, x.livemode = session, session.Business, session.Livemode
+	return s.permit(x, session.Key)
+}
+
+// permit checks permission and account, and finds the business's limits. A session has the permissions that its key
+// has now, not those it had when it was opened.
+func (s *Server) permit(x *exchange, key *auth.Key) *stripe.Error {
+	if !key.Has(x.route.permission) {
+		return stripe.MissingPermission(x.route.permission.String())
+	}
+	x.tenant = s.tenants.Load().of(x.business)
+	return x.checkAccount()
+}
+
+// checkAccount refuses to act for another business: a key acts for its own only. Stripe-Context and Stripe-Account both
+// name the account.
+func (x *exchange) checkAccount() *stripe.Error {
+	account, context := x.headers.stripeAccount, x.headers.stripeContext
+	if len(account) == 0 && len(context) == 0 {
+		return nil
+	}
+	if len(account) > 0 && len(context) > 0 && !bytes.Equal(account, context) {
+		return stripe.AccountsDiffer()
+	}
+	named := account
+	if len(context) > 0 {
+		named = context
+	}
+	if string(named) != x.business {
+		return stripe.AccountNotAllowed(string(named))
+	}
+	return nil
+}
+
+// unauthorized gives each reason its answer. Only a token that was good once is called expired: to a client that
+// is the sign to open a new session, and with a credential of another kind it would do so for ever.
+func (s *Server) unauthorized(err error) *stripe.Error {
+	switch {
+	case errors.Is(err, auth.ErrNoCredentials):
+		return stripe.NoCredentials()
+	case errors.Is(err, auth.ErrBadAuthorization):
+		return stripe.BadAuthorization()
+	case errors.Is(err, auth.ErrTokenAsKey):
+		return stripe.TokenAsAPIKey()
+	case errors.Is(err, auth.ErrKeyAsToken):
+		return stripe.APIKeyAsToken()
+	case errors.Is(err, auth.ErrNotAToken):
+		return stripe.InvalidSessionToken()
+	case errors.Is(err, auth.ErrUnknownSigningKey):
+		return stripe.UnknownSigningKey()
+	case errors.Is(err, auth.ErrRevoked):
+		return stripe.SessionRevoked()
+	case errors.Is(err, auth.ErrExpired):
+		r := stripe.SessionExpired()
+		if s.cfg.SessionExpiredStatus == http.StatusBadRequest {
+			r.Status = http.StatusBadRequest
+		}
+		return r
+	}
+	return stripe.InvalidAPIKey()
+}
+
+// charge takes n events from the buckets that the route draws from: all of them or none.
+func (s *Server) charge(x *exchange, n int) *stripe.Error {
+	now := x.now.Sub(s.start).Nanoseconds()
+	limits, t := &x.tenant.limits, x.tenant
+	var own *bucket
+	var left int64
+	perSecond := 0
+	switch x.route.limit {
+	case limitSession:
+		id := sessionHash(&x.session.ID)
+		perSecond = limits.StreamEvents
+		b, after, outcome := s.sessions.take(s.nanos, id, now, n, perSecond)
+		if outcome == chargeRefused {
+			return stripe.RateLimited("this meter event session", perSecond, stripe.ReasonEndpointRate)
+		}
+		if outcome == chargeNoRoom {
+			s.metrics.sessionsUnbounded.Add(1)
+		}
+		own, left = b, after
+	case limitSyncV2, limitSyncV1:
+		own, perSecond = &t.syncV2, limits.SyncEvents
+		if x.route.limit == limitSyncV1 {
+			own = &t.syncV1
+		}
+		var ok bool
+		if left, ok = own.take(now, n, perSecond); !ok {
+			return stripe.RateLimited("this account on this endpoint", perSecond, stripe.ReasonEndpointRate)
+		}
+	}
+	if _, ok := t.all.take(now, n, limits.Events); !ok {
+		if own != nil {
+			own.giveBack(s.nanos, left, n, perSecond)
+		}
+		return stripe.RateLimited("this account", limits.Events, stripe.ReasonGlobalRate)
+	}
+	return nil
+}
+
+// nanos is the limits' clock: nanoseconds since start. It does not go back when the wall clock does.
+func (s *Server) nanos() int64 {
+	return s.cfg.now().Sub(s.start).Nanoseconds()
+}

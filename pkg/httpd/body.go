@@ -1,0 +1,167 @@
+package httpd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"tollgate/pkg/meterevent"
+	"tollgate/pkg/stripe"
+)
+
+const (
+	// smallBodyBytes is what a body may have without taking from the budget of all bodies.
+	smallBodyBytes = 32 << 10
+	// keptBodyBytes is the largest body buffer that is kept for the next request, here and in the parser.
+	keptBodyBytes = 64 << 10
+	// zstdWindowMax is the largest window that a zstd body may ask for: what encoders use for streams of unknown
+	// length at their usual levels. The window is part of the output, so it costs nothing by itself.
+	zstdWindowMax = 8 << 20
+)
+
+// A reading is what it takes to read one body: the event decoder and, for a compressed body, its buffer. It is given
+// back before the exchange waits for the log, so that waiting requests hold as little as they can.
+type reading struct {
+	events   *meterevent.Decoder
+	inflated []byte
+	gzip     *gzip.Reader
+	source   bytes.Reader
+	held     int64 // taken from the server's budget of bodies
+}
+
+// decoders is a pool of readings, and the one zstd decoder, which serves many at once.
+type decoders struct {
+	pool    sync.Pool
+	options meterevent.Options
+	zstd    *zstd.Decoder
+}
+
+func newDecoders(cfg *Config) (*decoders, error) {
+	z, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(0),
+		zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(uint64(cfg.BodyBytesMax)),
+		zstd.WithDecoderMaxWindow(zstdWindowMax))
+	if err != nil {
+		return nil, err
+	}
+	return &decoders{zstd: z, options: meterevent.Options{CoerceNumbers: cfg.CoerceNumbers, Lenient: cfg.Lenient}}, nil
+}
+
+func (d *decoders) get() *reading {
+	if r, ok := d.pool.Get().(*reading); ok {
+		return r
+	}
+	return &reading{events: meterevent.NewDecoder(d.options)}
+}
+
+// read begins the reading of the request's body: what it returns and what its decoder returns is valid until done.
+func (s *Server) read(x *exchange) (*reading, []byte, *stripe.Error) {
+	body := x.ctx.Request.Body()
+	r := s.decoders.get()
+	if len(x.headers.contentEncoding) == 0 || foldEqual(x.headers.contentEncoding, "identity") {
+		return r, body, nil
+	}
+	refusal := s.inflate(x, r, body)
+	if refusal != nil {
+		s.done(x, r)
+		return nil, nil, refusal
+	}
+	return r, r.inflated, nil
+}
+
+// done ends a reading. The request's own body is given up with it when it is large.
+func (s *Server) done(x *exchange, r *reading) {
+	if r.held > 0 {
+		s.bodyBytes.Add(-r.held)
+		r.held = 0
+	}
+	if cap(r.inflated) > keptBodyBytes {
+		r.inflated = nil
+	}
+	r.source.Reset(nil)
+	s.decoders.pool.Put(r)
+	x.ctx.Request.ReleaseBody(keptBodyBytes)
+}
+
+// inflate undoes the Content-Encoding into r.inflated, which grows to the body cap at most.
+func (s *Server) inflate(x *exchange, r *reading, body []byte) *stripe.Error {
+	encoding := x.headers.contentEncoding
+	isGzip := foldEqual(encoding, "gzip")
+	if !isGzip && !foldEqual(encoding, "zstd") {
+		return stripe.UnsupportedEncoding(string(encoding))
+	}
+	hold := int64(s.cfg.BodyBytesMax)
+	if s.bodyBytes.Add(hold) > s.cfg.BodiesBytesMax {
+		s.bodyBytes.Add(-hold)
+		return refuseBodies
+	}
+	r.held = hold
+	var err error
+	if isGzip {
+		err = r.gunzip(body, s.cfg.BodyBytesMax)
+	} else {
+		r.inflated, err = s.decoders.zstd.DecodeAll(body, r.inflated[:0])
+	}
+	switch {
+	case errors.Is(err, errInflatedTooLarge), errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return inflatedTooLarge(s.cfg.BodyBytesMax)
+	case err != nil:
+		return stripe.CorruptEncoding(string(encoding))
+	}
+	return nil
+}
+
+// inflatedTooLarge keeps the connection: the body was read to its end.
+func inflatedTooLarge(bytesMax int) *stripe.Error {
+	r := stripe.BodyTooLarge(bytesMax)
+	r.Close = false
+	return r
+}
+
+var errInflatedTooLarge = errors.New("httpd: the inflated body is too large")
+
+func (r *reading) gunzip(body []byte, bytesMax int) error {
+	r.source.Reset(body)
+	var err error
+	if r.gzip == nil {
+		r.gzip, err = gzip.NewReader(&r.source)
+	} else {
+		err = r.gzip.Reset(&r.source)
+	}
+	if err != nil {
+		return err
+	}
+	out := r.inflated[:0]
+	for {
+		if len(out) == cap(out) {
+			out = append(out, 0)[:len(out)]
+		}
+		n, err := r.gzip.Read(out[len(out):cap(out)])
+		out = out[:len(out)+n]
+		r.inflated = out
+		switch {
+		case len(out) > bytesMax:
+			return errInflatedTooLarge
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// takesJSON and takesForm refuse a body of another kind. Without Content-Type the body is taken for what it should be.
+func (x *exchange) takesJSON() *stripe.Error { return x.takes("application/json") }
+func (x *exchange) takesForm() *stripe.Error { return x.takes("application/x-www-form-urlencoded") }
+
+func (x *exchange) takes(want string) *stripe.Error {
+	if len(x.headers.contentType) == 0 || foldEqual(mediaType(x.headers.contentType), want) {
+		return nil
+	}
+	return stripe.UnsupportedMediaType(string(x.headers.contentType), "'Content-Type: "+want+"'")
+}

@@ -1,0 +1,28 @@
+// Package httpd is the gateway's public face: it answers the metering endpoints of the Stripe API, v1 and v2, and is the
+// only place that knows HTTP.
+//
+// A request passes these gates, and stops at the first that refuses it:
+//
+//	conn, wire      framing, sizes, time: what is not plainly one HTTP/1 request never reaches the parser
+//	fasthttp        the parser: a head, then a body, on the connection's own goroutine
+//	route           path and method; content type
+//	access          API key or session token, permission, account
+//	read            Content-Encoding undone, within the body cap
+//	meterevent      structure, of all events or of none
+//	charge          rate limits, in events: all or none
+//	ingest          the log: 200 only when the events are durable (G1)
+//
+// Every answer is a JSON object with Content-Type and Request-Id, every failure the envelope {"error":{…}} in the form of
+// the API that was called. What a failure promises is in its message: nothing was stored, or it is not known.
+//
+//	srv, err := httpd.New(httpd.Config{Sessions: sessions, Ingest: ingester, Policy: policy})
+//	go srv.Serve(listener)                 // as many listeners as one likes, plain or TLS
+//	srv.SetPolicy(next)                    // limits change, what was used up stays used up
+//	srv.Drain()                            // 503 and Connection: close from now on
+//	err = srv.Shutdown(ctx)                // waits for the requests under way
+//
+// All methods of a Server may be called from many goroutines at once. Memory is bounded: by the number of connections,
+// the read buffer of each, the budget of large bodies, and the tables of rate limits, all in Config.
+//
+// The package does not log, read files, or know which meters exist. It holds no log: durability is the Ingester's word.
+package httpd

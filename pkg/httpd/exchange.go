@@ -1,0 +1,234 @@
+package httpd
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"tollgate/internal/invariants"
+	"tollgate/pkg/auth"
+	"tollgate/pkg/stripe"
+)
+
+// An exchange is one request and its answer. It comes from a pool and is used by one goroutine; everything in it, and
+// everything that points into the request, is dead when the handler returns.
+type exchange struct {
+	ctx     *fasthttp.RequestCtx
+	route   *route
+	version apiVersion
+	headers headers
+
+	now        time.Time
+	receivedMs int64
+
+	// Known once the credentials are verified.
+	business string
+	livemode bool
+	tenant   *tenant
+	session  *auth.Session // nil with an API key
+
+	random *rand.ChaCha8
+	key    []byte // of a record
+	id     []byte // of an event that came without
+	answer []byte
+	form   stripe.Form
+	pairs  []stripe.Pair
+
+	credential [auth.CredentialBytesMax]byte
+}
+
+// exchanges is a pool of them.
+type exchanges struct{ pool sync.Pool }
+
+func (p *exchanges) get(s *Server) *exchange {
+	if x, ok := p.pool.Get().(*exchange); ok {
+		return x
+	}
+	return &exchange{random: s.dice.cast()}
+}
+
+// put forgets everything that belongs to a request. Only buffers stay.
+func (p *exchanges) put(x *exchange) {
+	if invariants.Enabled {
+		invariants.Mangle(x.answer[:cap(x.answer)])
+		invariants.Mangle(x.key[:cap(x.key)])
+	}
+	*x = exchange{random: x.random, key: x.key[:0], id: x.id[:0], answer: x.answer[:0], form: x.form, pairs: x.pairs[:0]}
+	p.pool.Put(x)
+}
+
+// handle answers one request. It is the parser's handler.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	x := s.exchanges.get(s)
+	defer s.handled(ctx)
+	x.ctx = ctx
+	x.now = ctx.Time()
+	if s.cfg.Now != nil {
+		x.now = s.cfg.Now()
+	}
+	x.receivedMs = x.now.UnixMilli()
+	r := s.decide(x)
+	x.writeHead(r)
+	if r != nil {
+		s.refuse(x, r)
+	} else {
+		s.metrics.answered(x.route, http.StatusOK)
+	}
+	s.exchanges.put(x)
+}
+
+// handled is deferred by handle: a panic costs one request and its connection. The exchange is not used again.
+func (s *Server) handled(ctx *fasthttp.RequestCtx) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	s.panicked(v)
+	ctx.Response.Reset()
+	r := stripe.Internal()
+	r.Close = true
+	x := &exchange{ctx: ctx, route: &noRoute, version: versionOf(ctx.Request.Header.RequestURI()), random: s.dice.cast()}
+	x.writeHead(r)
+	s.refuse(x, r)
+}
+
+func (s *Server) panicked(v any) {
+	s.metrics.panics.Add(1)
+	s.cfg.Notify(Notice{What: "a request made the gateway panic; it was answered 500 if it could be", Err: fmt.Errorf("panic: %v", v), Stack: debug.Stack()})
+}
+
+// decide runs the request and returns its refusal, or nil when x.ctx holds the answer's body.
+func (s *Server) decide(x *exchange) *stripe.Error {
+	target := x.ctx.Request.Header.RequestURI()
+	x.route = routeOf(target)
+	x.version = x.route.version
+	if x.route == &noRoute {
+		x.version = versionOf(target)
+	}
+	if c, ok := x.ctx.Conn().(*conn); ok && c.told {
+		return c.refusal
+	}
+	if r := x.headers.parse(x.ctx.Request.Header.RawHeaders()); r != nil {
+		return r
+	}
+	if len(x.headers.idempotencyKey) > idempotencyKeyBytesMax {
+		return stripe.IdempotencyKeyTooLong(idempotencyKeyBytesMax)
+	}
+	method := x.ctx.Method()
+	if x.route == &noRoute {
+		return stripe.NotFound(string(method), string(pathOf(target)))
+	}
+	if string(method) != http.MethodPost {
+		x.ctx.Response.Header.Set("Allow", http.MethodPost)
+		return methodNotAllowed(string(method), x.route.path)
+	}
+	if len(x.headers.expect) > 0 && !foldEqual(x.headers.expect, "100-continue") {
+		return expectationFailed()
+	}
+	if s.draining.Load() {
+		return stripe.Draining()
+	}
+	return x.route.serve(s, x)
+}
+
+func expectationFailed() *stripe.Error {
+	return &stripe.Error{
+		Status: http.StatusExpectationFailed, Type: "invalid_request_error", CodeV2: "expectation_failed",
+		Message: "The only Expect that is understood is 100-continue.",
+	}
+}
+
+// expect decides about a body that was announced by Expect: 100-continue, before it is sent.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	if ctx.Request.Header.ContentLength() <= s.cfg.BodyBytesMax {
+		return http.StatusContinue
+	}
+	s.refuseEarly(ctx, stripe.BodyTooLarge(s.cfg.BodyBytesMax))
+	return http.StatusRequestEntityTooLarge
+}
+
+// refuseEarly answers a request that no handler will see.
+func (s *Server) refuseEarly(ctx *fasthttp.RequestCtx, r *stripe.Error) {
+	target := ctx.Request.Header.RequestURI()
+	x := &exchange{ctx: ctx, route: routeOf(target), version: versionOf(target), random: s.dice.cast()}
+	if x.headers.parse(ctx.Request.Header.RawHeaders()) != nil {
+		x.headers = headers{}
+	}
+	x.writeHead(r)
+	s.refuse(x, r)
+}
+
+// JSON answers that never change.
+var (
+	jsonType    = []byte("application/json")
+	emptyObject = []byte("{}")
+
+	headerRequestID      = []byte("Request-Id")
+	headerIdempotencyKey = []byte("Idempotency-Key")
+	headerStripeVersion  = []byte("Stripe-Version")
+)
+
+// writeHead writes the headers that every answer has. An SDK takes the Request-Id, and support asks for it.
+func (x *exchange) writeHead(r *stripe.Error) {
+	h := &x.ctx.Response.Header
+	h.SetContentTypeBytes(jsonType)
+	var random [16]byte
+	putUint64s(&random, x.random.Uint64(), x.random.Uint64())
+	var id [64]byte
+	h.SetCanonical(headerRequestID, stripe.AppendRequestID(id[:0], random))
+	if visible(x.headers.idempotencyKey, idempotencyKeyBytesMax) {
+		h.SetCanonical(headerIdempotencyKey, x.headers.idempotencyKey)
+	}
+	if visible(x.headers.stripeVersion, versionBytesMax) {
+		h.SetCanonical(headerStripeVersion, x.headers.stripeVersion)
+	}
+	if r == nil {
+		return
+	}
+	x.ctx.SetStatusCode(r.Status)
+	for name, value := range r.Headers {
+		h.Set(name, value)
+	}
+}
+
+// refuse writes the envelope and counts.
+func (s *Server) refuse(x *exchange, r *stripe.Error) {
+	x.ctx.SetBody(x.envelope(r))
+	s.metrics.answered(x.route, r.Status)
+	s.metrics.refuse(r)
+}
+
+func (x *exchange) envelope(r *stripe.Error) []byte {
+	x.answer = x.answer[:0]
+	if x.version == v1 {
+		x.answer = r.AppendV1(x.answer)
+	} else {
+		x.answer = r.AppendV2(x.answer)
+	}
+	return x.answer
+}
+
+// appendRawAnswer renders a refusal for a connection that the parser never sees.
+func appendRawAnswer(dst []byte, r *stripe.Error) []byte {
+	body := r.AppendV2(nil)
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(r.Status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, http.StatusText(r.Status)...)
+	dst = append(dst, "\r\nContent-Type: application/json\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	for name, value := range r.Headers {
+		dst = append(dst, "\r\n"...)
+		dst = append(dst, name...)
+		dst = append(dst, ": "...)
+		dst = append(dst, value...)
+	}
+	dst = append(dst, "\r\n\r\n"...)
+	return append(dst, body...)
+}

@@ -1,0 +1,84 @@
+package httpd
+
+import (
+	"bytes"
+	"net/http"
+
+	"tollgate/pkg/auth"
+	"tollgate/pkg/stripe"
+)
+
+// A route is an endpoint: one path, which takes POST and nothing else.
+type route struct {
+	name       string // label of its metrics
+	path       string
+	version    apiVersion
+	permission auth.Permission // what an API key needs; the stream takes session tokens, checked for the same
+	limit      limitKind
+	serve      func(*Server, *exchange) *stripe.Error
+}
+
+// apiVersion chooses the form of envelopes and bodies.
+type apiVersion uint8
+
+const (
+	v1 apiVersion = 1
+	v2 apiVersion = 2
+)
+
+// limitKind names the bucket that an endpoint draws from, beside its business's.
+type limitKind uint8
+
+const (
+	limitNone limitKind = iota
+	limitSession
+	limitSyncV2
+	limitSyncV1
+)
+
+// routes is every endpoint, with what a key needs for it (Stripe API reference, billing meter events).
+var routes = [...]route{
+	{"meter_event_stream", "/v2/billing/meter_event_stream", v2, auth.MeterEventWrite, limitSession, (*Server).stream},
+	{"meter_event_session", "/v2/billing/meter_event_session", v2, auth.MeterEventWrite, limitNone, (*Server).session},
+	{"meter_events", "/v2/billing/meter_events", v2, auth.MeterEventWrite, limitSyncV2, (*Server).meterEventV2},
+	{"meter_event_adjustments", "/v2/billing/meter_event_adjustments", v2, auth.MeterEventAdjustmentWrite, limitNone, (*Server).adjustmentV2},
+	{"v1_meter_events", "/v1/billing/meter_events", v1, auth.MeterEventWrite, limitSyncV1, (*Server).meterEventV1},
+	{"v1_meter_event_adjustments", "/v1/billing/meter_event_adjustments", v1, auth.MeterEventAdjustmentWrite, limitNone, (*Server).adjustmentV1},
+}
+
+// streamRoute is the hot one, and has another credential than the others.
+var streamRoute = &routes[0]
+
+// noRoute stands for every other path.
+var noRoute = route{name: "other"}
+
+// routeOf finds the endpoint of a request target. The path is compared byte by byte as it was sent: an escape or a dot
+// segment that another server might resolve leads nowhere here. A query string is tolerated and ignored: the endpoints
+// take no parameters in it.
+func routeOf(target []byte) *route {
+	path := target
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		path = target[:i]
+	}
+	for i := range routes {
+		if string(path) == routes[i].path {
+			return &routes[i]
+		}
+	}
+	return &noRoute
+}
+
+// versionOf is the form of the envelope for a target that is no endpoint.
+func versionOf(target []byte) apiVersion {
+	if bytes.HasPrefix(target, []byte("/v1/")) || string(target) == "/v1" {
+		return v1
+	}
+	return v2
+}
+
+func methodNotAllowed(method, path string) *stripe.Error {
+	return &stripe.Error{
+		Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", CodeV2: "method_not_allowed",
+		Message: "The method " + method + " is not allowed for " + path + ". Use POST.",
+	}
+}

@@ -1,0 +1,188 @@
+package httpd
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+
+	"tollgate/pkg/ingest"
+	"tollgate/pkg/meterevent"
+	"tollgate/pkg/stripe"
+)
+
+// stream is POST /v2/billing/meter_event_stream, the hot path: it allocates nothing. Events are judged by their
+// structure alone; what is wrong with their meter, customer, value or time is reported later.
+func (s *Server) stream(x *exchange) *stripe.Error {
+	if r := x.takesJSON(); r != nil {
+		return r
+	}
+	if r := s.verifySession(x); r != nil {
+		return r
+	}
+	reading, body, r := s.read(x)
+	if r != nil {
+		return r
+	}
+	events, err := reading.events.Stream(body)
+	if err == nil {
+		r = s.charge(x, len(events))
+	} else {
+		r = invalidFields(err)
+	}
+	if r != nil {
+		s.done(x, reading)
+		return r
+	}
+	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
+	x.identify(events)
+	for i := range events {
+		x.addEvent(frame, &events[i])
+	}
+	s.done(x, reading)
+	if r := s.submit(x, frame, len(events)); r != nil {
+		return r
+	}
+	x.ctx.Response.SetBodyRaw(emptyObject)
+	return nil
+}
+
+func invalidFields(err error) *stripe.Error {
+	if fault, ok := errors.AsType[*meterevent.FieldError](err); ok {
+		return stripe.InvalidFields(fault.Path, fault.Reason)
+	}
+	return stripe.InvalidFields("", err.Error())
+}
+
+// identify gives identifiers to the events that came without (D9).
+func (x *exchange) identify(events []meterevent.Event) {
+	var ids meterevent.Deriver
+	begun := false
+	for i := range events {
+		if events[i].Identifier != nil {
+			continue
+		}
+		if !begun {
+			ids = meterevent.NewDeriver(x.business, x.livemode, x.headers.idempotencyKey, x.random)
+			x.id, begun = x.id[:0], true
+		}
+		from := len(x.id)
+		x.id = ids.Identifier(x.id, i, events[i].Raw)
+		// x.id may move while it grows; what earlier events point at stays as it was.
+		events[i].Identifier = x.id[from:len(x.id):len(x.id)]
+	}
+}
+
+var _ meterevent.Random = (*rand.ChaCha8)(nil)
+
+// customerKey is where a payload names its customer, unless its meter says otherwise. Meters are not known here.
+const customerKey = "stripe_customer_id"
+
+// valueKey is the same for the value.
+const valueKey = "value"
+
+// addEvent writes an event's record into the frame.
+func (x *exchange) addEvent(frame *ingest.Frame, e *meterevent.Event) {
+	x.key = meterevent.AppendKey(x.key[:0], x.business, x.livemode, e.Name)
+	if len(x.tenant.spread) > 0 {
+		if n := x.tenant.spread[string(e.Name)]; n > 1 {
+			customer, _ := e.PayloadValue(customerKey)
+			x.key = meterevent.AppendBucket(x.key, bucketOf(customer, n))
+		}
+	}
+	frame.End(meterevent.AppendRecord(frame.Begin(x.key), x.business, x.livemode, e, x.receivedMs))
+}
+
+// addAdjustment writes an adjustment's record: into every key of a spread meter, since it names no customer, and each
+// key's reader must see it in its place among the events.
+func (x *exchange) addAdjustment(frame *ingest.Frame, a *meterevent.Adjustment) {
+	x.key = meterevent.AppendKey(x.key[:0], x.business, x.livemode, a.Name)
+	n := x.tenant.spread[string(a.Name)]
+	if n <= 1 {
+		frame.End(meterevent.AppendAdjustmentRecord(frame.Begin(x.key), x.business, x.livemode, a, x.receivedMs))
+		return
+	}
+	meter := len(x.key)
+	for i := range n {
+		x.key = meterevent.AppendBucket(x.key[:meter], i)
+		frame.End(meterevent.AppendAdjustmentRecord(frame.Begin(x.key), x.business, x.livemode, a, x.receivedMs))
+	}
+}
+
+// bucketOf is which of a spread meter's n keys takes a customer's events: Kafka's hash of the customer, as in its
+// partitioner, modulo n. Events without a customer are all in the first.
+func bucketOf(customer []byte, n int) int {
+	if len(customer) == 0 {
+		return 0
+	}
+	return int(murmur2(customer)&0x7fffffff) % n
+}
+
+// submit waits until the frame is durable and accounts for its events.
+func (s *Server) submit(x *exchange, frame *ingest.Frame, events int) *stripe.Error {
+	err := s.cfg.Ingest.Submit(frame)
+	s.metrics.acknowledged(x)
+	if err != nil {
+		return notStored(err)
+	}
+	s.metrics.events.Add(uint64(events))
+	x.tenant.accepted.Add(uint64(events))
+	return nil
+}
+
+// notStored says what an ingester's error promises, and no more (G1).
+func notStored(err error) *stripe.Error {
+	switch {
+	case errors.Is(err, ingest.ErrFull):
+		return stripe.Overloaded()
+	case errors.Is(err, ingest.ErrDraining):
+		return stripe.Draining()
+	case errors.Is(err, ingest.ErrTimeout):
+		return stripe.Unavailable("The gateway did not get to the request in time.")
+	case errors.Is(err, ingest.ErrTooLarge):
+		return &stripe.Error{
+			Status: http.StatusRequestEntityTooLarge, Type: "invalid_request_error", CodeV2: "request_too_large",
+			Message: "The events of this request are too large for the log. Send fewer events in a request. Nothing was stored.",
+		}
+	case errors.Is(err, ingest.ErrUnknown):
+		return stripe.OutcomeUnknown()
+	case errors.Is(err, ingest.ErrUnavailable):
+		return stripe.Unavailable("The log behind the gateway can not take events now; the gateway's /readyz says why.")
+	case errors.Is(err, ingest.ErrRefused):
+		// The request is in order, and sent again it would be refused again: the gateway and its log do not fit
+		// together, which only its operator can change.
+		return &stripe.Error{
+			Status: http.StatusInternalServerError, Type: "api_error", Code: "log_refused", ShouldRetry: stripe.RetryNo,
+			Message: "The log behind the gateway refused the events, and would again. Nothing was stored; its operator must look into it.",
+		}
+	}
+	return stripe.OutcomeUnknown()
+}
+
+// murmur2 is Kafka's hash of a key: MurmurHash2, 32 bit, by Austin Appleby, with Kafka's seed.
+func murmur2(data []byte) uint32 {
+	const m, r = 0x5bd1e995, 24
+	h := uint32(0x9747b28c) ^ uint32(len(data))
+	for ; len(data) >= 4; data = data[4:] {
+		k := uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24
+		k *= m
+		k ^= k >> r
+		k *= m
+		h = h*m ^ k
+	}
+	for i := len(data) - 1; i >= 0; i-- {
+		h ^= uint32(data[i]) << (8 * i)
+	}
+	if len(data) > 0 {
+		h *= m
+	}
+	h ^= h >> 13
+	h *= m
+	return h ^ h>>15
+}
+
+// pathOf is a request target without its query.
+func pathOf(target []byte) []byte {
+	path, _, _ := bytes.Cut(target, []byte{'?'})
+	return path
+}
