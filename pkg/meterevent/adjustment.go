@@ -59,7 +59,7 @@ func adjustmentProperty(name []byte) int {
 const badAdjustmentType = `must be "cancel"`
 
 func (d *Decoder) adjustmentType(i int, a *Adjustment) int {
-	if i >= len(d.body) || d.body[i] != '"' {
+	if d.at(i) != '"' {
 		return d.wrongType("type", i, "a string")
 	}
 	text, _, next := d.text(i)

@@ -17,7 +17,7 @@ const (
 // event reads the event that begins at i into ev and returns the index behind it.
 func (d *Decoder) event(i int, ev *Event) int {
 	start, base := i, len(d.names)
-	if i >= len(d.body) || d.body[i] != '{' {
+	if d.at(i) != '{' {
 		return d.wrongType(cmp.Or(d.eventPath(), PathBody), i, "an object")
 	}
 	i++
@@ -74,7 +74,7 @@ func eventProperty(name []byte) int {
 
 // eventName reads the string at i as an event name.
 func (d *Decoder) eventName(i int) (name []byte, next int) {
-	if i >= len(d.body) || d.body[i] != '"' {
+	if d.at(i) != '"' {
 		return nil, d.wrongType(d.path("event_name"), i, "a string")
 	}
 	name, form, next := d.text(i)
@@ -98,7 +98,7 @@ func (d *Decoder) optionalIdentifier(i int) (identifier []byte, next int) {
 
 // identifier reads the string at i as an identifier.
 func (d *Decoder) identifier(i int, property string) (identifier []byte, next int) {
-	if i >= len(d.body) || d.body[i] != '"' {
+	if d.at(i) != '"' {
 		return nil, d.wrongType(d.path(property), i, "a string")
 	}
 	identifier, form, next := d.text(i)
@@ -116,7 +116,7 @@ func (d *Decoder) timestamp(i int, ev *Event) int {
 	if end := literalEnd(d.body, i, "null"); end > 0 {
 		return end
 	}
-	if i < len(d.body) && d.body[i] == '"' {
+	if d.at(i) == '"' {
 		text, _, next := d.text(i)
 		if next == failed {
 			return failed

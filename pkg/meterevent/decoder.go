@@ -27,6 +27,7 @@ type Decoder struct {
 	scratch []byte
 	events  []Event
 	dates   dateCache
+	layout  layout
 }
 
 // scratchKeepBytes is the most scratch that a Decoder keeps between calls; a giant is left to the collector.
@@ -54,7 +55,7 @@ func (d *Decoder) Stream(body []byte) ([]Event, error) {
 func (d *Decoder) One(body []byte) (Event, error) {
 	d.begin(body)
 	var ev Event
-	if i := d.event(d.space(0), &ev); i != failed {
+	if i := d.guessOrScan(d.space(0), &ev); i != failed {
 		d.end(i)
 	}
 	if d.fault != nil {
@@ -78,7 +79,7 @@ func (d *Decoder) Adjustment(body []byte) (Adjustment, error) {
 }
 
 func (d *Decoder) begin(body []byte) {
-	d.body, d.fault, d.index, d.blanks = body, nil, -1, 0
+	d.body, d.fault, d.index, d.blanks, d.layout.misses = body, nil, -1, 0, 0
 	d.names, d.events, d.scratch = d.names[:0], d.events[:0], d.scratch[:0]
 	if cap(d.scratch) > scratchKeepBytes {
 		d.scratch = nil
@@ -120,11 +121,11 @@ func (d *Decoder) stream() int {
 
 // eventArray reads the array of events that begins at i.
 func (d *Decoder) eventArray(i int) int {
-	if i >= len(d.body) || d.body[i] != '[' {
+	if d.at(i) != '[' {
 		return d.wrongType("events", i, "an array")
 	}
 	i = d.space(i + 1)
-	if i < len(d.body) && d.body[i] == ']' {
+	if d.at(i) == ']' {
 		return d.refuse("events", "must not be empty")
 	}
 	for {
@@ -133,14 +134,14 @@ func (d *Decoder) eventArray(i int) int {
 		}
 		d.index = len(d.events)
 		d.events = append(d.events, Event{})
-		if i = d.event(i, &d.events[d.index]); i == failed {
+		if i = d.guessOrScan(i, &d.events[d.index]); i == failed {
 			return failed
 		}
 		i = d.space(i)
 		switch {
-		case i < len(d.body) && d.body[i] == ',':
+		case d.at(i) == ',':
 			i = d.space(i + 1)
-		case i < len(d.body) && d.body[i] == ']':
+		case d.at(i) == ']':
 			return i + 1
 		default:
 			return d.unexpected(i, "',' or ']' after an event")

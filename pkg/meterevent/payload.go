@@ -5,7 +5,7 @@ import "strconv"
 // payload reads the payload object that begins at i. What it returns is the body's own bytes when they hold no
 // white space and no coerced number, otherwise a copy without them.
 func (d *Decoder) payload(i int) (payload []byte, next int) {
-	if i >= len(d.body) || d.body[i] != '{' {
+	if d.at(i) != '{' {
 		return nil, d.wrongType(d.path("payload"), i, "an object")
 	}
 	start, base, blanks, numbers := i, len(d.names), d.blanks, 0
@@ -15,7 +15,7 @@ func (d *Decoder) payload(i int) (payload []byte, next int) {
 		if name, i = d.member(i, first); name == nil {
 			break
 		}
-		if i < len(d.body) && d.body[i] != '"' {
+		if d.at(i) != '"' {
 			numbers++
 		}
 		i = d.payloadValue(i, base, name)
@@ -41,7 +41,7 @@ func (d *Decoder) payloadValue(i, base int, name []byte) int {
 	case len(name) > PayloadKeyBytesMax:
 		return d.refuse(d.payloadPath(name), payloadKeyTooLong)
 	}
-	if i < len(d.body) && d.body[i] == '"' {
+	if d.at(i) == '"' {
 		end, form := scanText(d.body, i+1)
 		switch {
 		case form == textBroken:

@@ -3,17 +3,26 @@ package meterevent
 // The methods here pass one token or one value, beginning at index i of the body, and return the index behind it, or
 // failed after they put a fault into d.fault.
 
+// at is the byte at i, and 0 behind the end: no token of JSON begins with it.
+func (d *Decoder) at(i int) byte {
+	if uint(i) < uint(len(d.body)) {
+		return d.body[i]
+	}
+	return 0
+}
+
 // space passes white space. It is small so that it is inlined where there is none, which is nearly everywhere.
 func (d *Decoder) space(i int) int {
-	if i < len(d.body) && d.body[i] <= ' ' {
+	if uint(i) < uint(len(d.body)) && d.body[i] <= ' ' {
 		return d.spaces(i)
 	}
 	return i
 }
 
+//go:noinline
 func (d *Decoder) spaces(start int) int {
 	i := start
-	for i < len(d.body) && (d.body[i] == ' ' || d.body[i] == '\n' || d.body[i] == '\r' || d.body[i] == '\t') {
+	for c := d.at(i); c == ' ' || c == '\n' || c == '\r' || c == '\t'; c = d.at(i) {
 		i++
 	}
 	d.blanks += i - start
@@ -22,7 +31,7 @@ func (d *Decoder) spaces(start int) int {
 
 // open passes the brace of an object.
 func (d *Decoder) open(i int, path string) int {
-	if i >= len(d.body) || d.body[i] != '{' {
+	if d.at(i) != '{' {
 		return d.wrongType(path, i, "an object")
 	}
 	return i + 1
@@ -32,16 +41,16 @@ func (d *Decoder) open(i int, path string) int {
 // end of the object, next the index behind it; or a fault.
 func (d *Decoder) member(i int, first bool) (name []byte, next int) {
 	i = d.space(i)
-	if i < len(d.body) && d.body[i] == '}' {
+	if d.at(i) == '}' {
 		return nil, i + 1
 	}
 	if !first {
-		if i >= len(d.body) || d.body[i] != ',' {
+		if d.at(i) != ',' {
 			return nil, d.unexpected(i, "',' or '}' after a property")
 		}
 		i = d.space(i + 1)
 	}
-	if i >= len(d.body) || d.body[i] != '"' {
+	if d.at(i) != '"' {
 		return nil, d.unexpected(i, "a property name")
 	}
 	name, _, i = d.text(i)
@@ -49,7 +58,7 @@ func (d *Decoder) member(i int, first bool) (name []byte, next int) {
 		return nil, failed
 	}
 	i = d.space(i)
-	if i >= len(d.body) || d.body[i] != ':' {
+	if d.at(i) != ':' {
 		return nil, d.unexpected(i, "':' after a property name")
 	}
 	return name, d.space(i + 1)

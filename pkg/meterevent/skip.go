@@ -80,7 +80,7 @@ func (d *Decoder) skipObject(i, depth int) int {
 
 func (d *Decoder) skipArray(i, depth int) int {
 	i = d.space(i + 1)
-	if i < len(d.body) && d.body[i] == ']' {
+	if d.at(i) == ']' {
 		return i + 1
 	}
 	for {
@@ -89,9 +89,9 @@ func (d *Decoder) skipArray(i, depth int) int {
 		}
 		i = d.space(i)
 		switch {
-		case i < len(d.body) && d.body[i] == ',':
+		case d.at(i) == ',':
 			i = d.space(i + 1)
-		case i < len(d.body) && d.body[i] == ']':
+		case d.at(i) == ']':
 			return i + 1
 		default:
 			return d.unexpected(i, "',' or ']' after a value")

@@ -49,9 +49,15 @@ func plainEnd(b []byte, i int) int {
 // scanText passes the string whose first byte behind the quote is at i. end is the index of the closing quote, or, when
 // the form is textBroken, of the byte at which it is no JSON string any more.
 func scanText(b []byte, i int) (end int, form textForm) {
-	i = plainEnd(b, i)
-	if i < len(b) && b[i] == '"' {
-		return i, textASCII
+	// plainEnd's loop again, because a call less for each string is a tenth of the time of an event.
+	for ; i+8 <= len(b); i += 8 {
+		if m := special(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+			i += bits.TrailingZeros64(m) >> 3
+			if b[i] == '"' {
+				return i, textASCII
+			}
+			break
+		}
 	}
 	return scanTextSlow(b, i)
 }

@@ -1,0 +1,180 @@
+package meterevent_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/bytedance/sonic"
+	gojson "github.com/goccy/go-json"
+	"github.com/valyala/fastjson"
+
+	"tollgate/pkg/meterevent"
+)
+
+// The benchmarks decode one request of 100 events of about 170 bytes, as the SDKs for Go and Java write them, and report
+// nanoseconds an event beside the library peers. docs/PERFORMANCE.md has the machine, the command and the figures.
+
+// streamBody is a request of n events. Identifiers, customers, values and times differ from event to event, so do the
+// lengths of the values.
+func streamBody(n int) []byte {
+	r := rand.New(rand.NewPCG(1, 2))
+	at := time.Date(2026, 11, 21, 11, 59, 0, 0, time.UTC)
+	b := []byte(`{"events":[`)
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		at = at.Add(time.Duration(r.IntN(2000)) * time.Millisecond)
+		b = fmt.Appendf(b, `{"event_name":"api_requests","identifier":"req_%016x","payload":{"stripe_customer_id":"cus_%014x","value":"%d"},"timestamp":"%s"}`,
+			r.Uint64(), r.Uint64N(1<<56), r.IntN(1000), at.Format("2006-01-02T15:04:05.000Z"))
+	}
+	return append(b, `]}`...)
+}
+
+func perEvent(b *testing.B, events int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(events), "ns/event")
+}
+
+func BenchmarkDecode(b *testing.B) {
+	body := streamBody(100)
+	b.Run("tollgate", func(b *testing.B) {
+		d := meterevent.NewDecoder(meterevent.Options{})
+		b.SetBytes(int64(len(body)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.Stream(body); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perEvent(b, 100)
+	})
+	for _, peer := range peers {
+		b.Run(peer.name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if n, err := peer.decode(body); err != nil || n != 100 {
+					b.Fatal(n, err)
+				}
+			}
+			perEvent(b, 100)
+		})
+	}
+}
+
+// plainRequest is the request as a library decodes it.
+type plainRequest struct {
+	Events []struct {
+		Name       string            `json:"event_name"`
+		Identifier *string           `json:"identifier"`
+		Timestamp  *time.Time        `json:"timestamp"`
+		Payload    map[string]string `json:"payload"`
+	} `json:"events"`
+}
+
+type peer struct {
+	name   string
+	decode func(body []byte) (events int, err error)
+}
+
+// peers is extended by the files that need an experiment of the toolchain.
+var peers = []peer{
+	{"encoding_json", func(body []byte) (int, error) {
+		var r plainRequest
+		err := json.Unmarshal(body, &r)
+		return len(r.Events), err
+	}},
+	{"goccy", func(body []byte) (int, error) {
+		var r plainRequest
+		err := gojson.Unmarshal(body, &r)
+		return len(r.Events), err
+	}},
+	{"sonic_strict", func(body []byte) (int, error) {
+		var r plainRequest
+		err := sonic.Config{ValidateString: true}.Froze().Unmarshal(body, &r)
+		return len(r.Events), err
+	}},
+	{"fastjson", decodeFastjson},
+}
+
+var fastjsonParser fastjson.Parser
+
+// decodeFastjson reads the fields that a gateway needs, which is less than the other peers do: no maps, no times.
+func decodeFastjson(body []byte) (int, error) {
+	v, err := fastjsonParser.ParseBytes(body)
+	if err != nil {
+		return 0, err
+	}
+	events := v.GetArray("events")
+	for _, e := range events {
+		if len(e.GetStringBytes("event_name")) == 0 || len(e.GetStringBytes("payload", "value")) == 0 ||
+			len(e.GetStringBytes("identifier")) == 0 || len(e.GetStringBytes("timestamp")) == 0 {
+			return 0, fmt.Errorf("a field is missing")
+		}
+	}
+	return len(events), nil
+}
+
+func BenchmarkAppendRecord(b *testing.B) {
+	events, err := meterevent.NewDecoder(meterevent.Options{}).Stream(streamBody(100))
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, 0, 1<<16)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = buf[:0]
+		for i := range events {
+			buf = meterevent.AppendRecord(buf, "acct_demo", false, &events[i], 1795294370123)
+		}
+	}
+	perEvent(b, 100)
+}
+
+func BenchmarkDeriver(b *testing.B) {
+	raw := streamBody(1)
+	buf := make([]byte, 0, 64)
+	key := []byte("3f1b2c4d-0000-4000-8000-123456789abc")
+	d := meterevent.NewDeriver("acct_demo", false, key, nil)
+	b.Run("request", func(b *testing.B) {
+		for b.Loop() {
+			d = meterevent.NewDeriver("acct_demo", false, key, nil)
+		}
+	})
+	b.Run("event", func(b *testing.B) {
+		for b.Loop() {
+			buf = d.Identifier(buf[:0], 3, raw)
+		}
+	})
+}
+
+func BenchmarkParseTimestamp(b *testing.B) {
+	for _, text := range []string{"2026-11-21T12:00:00.123Z", "2026-11-21T12:00:00.123456789+02:00", "1795294370"} {
+		b.Run(text, func(b *testing.B) {
+			for b.Loop() {
+				meterevent.ParseTimestamp([]byte(text))
+			}
+		})
+	}
+}
+
+func BenchmarkAppendTime(b *testing.B) {
+	buf := make([]byte, 0, 64)
+	for b.Loop() {
+		buf = meterevent.AppendTime(buf[:0], 1795294370123)
+	}
+}
+
+func BenchmarkCheckValue(b *testing.B) {
+	for _, text := range []string{"25", "-12345.678901234"} {
+		b.Run(text, func(b *testing.B) {
+			value := []byte(text)
+			for b.Loop() {
+				meterevent.CheckValue(value)
+			}
+		})
+	}
+}
