@@ -85,6 +85,7 @@ func TestWhatTheDocumentsNameExists(t *testing.T) {
 		}
 	}
 	for _, doc := range documents(r) {
+		planned := plannedLines(doc)
 		doc.lines(func(n int, line string) {
 			for _, m := range link.FindAllStringSubmatch(line, -1) {
 				if strings.Contains(m[1], "://") {
@@ -94,10 +95,9 @@ func TestWhatTheDocumentsNameExists(t *testing.T) {
 					t.Errorf("%s:%d: links to %s, which does not exist", doc.path, n, m[1])
 				}
 			}
-			planned := strings.Contains(line, "planned")
 			for _, m := range code.FindAllStringSubmatch(line, -1) {
-				if filePath.MatchString(m[1]) && !planned && !r.has(strings.TrimSuffix(m[1], "/")) {
-					t.Errorf("%s:%d: names %s, which does not exist (a line that says \"planned\" may)", doc.path, n, m[1])
+				if filePath.MatchString(m[1]) && !planned[n] && !r.has(strings.TrimSuffix(m[1], "/")) {
+					t.Errorf("%s:%d: names %s, which does not exist (a paragraph that says \"planned\" may)", doc.path, n, m[1])
 				}
 			}
 			for _, name := range testName.FindAllString(line, -1) {
@@ -107,6 +107,28 @@ func TestWhatTheDocumentsNameExists(t *testing.T) {
 			}
 		})
 	}
+}
+
+// plannedLines returns the lines that speak of what is planned: whole paragraphs, and single rows of tables.
+func plannedLines(doc *text) map[int]bool {
+	planned := make(map[int]bool)
+	var paragraph []int
+	speaks := false
+	end := func() {
+		for _, n := range paragraph {
+			planned[n] = speaks
+		}
+		paragraph, speaks = nil, false
+	}
+	doc.lines(func(n int, line string) {
+		if line == "" || line[0] == '|' {
+			end()
+		}
+		paragraph = append(paragraph, n)
+		speaks = speaks || strings.Contains(strings.ToLower(line), "planned")
+	})
+	end()
+	return planned
 }
 
 func TestEveryPromiseNamesItsTests(t *testing.T) {
