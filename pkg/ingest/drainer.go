@@ -17,6 +17,9 @@ const (
 	framesEnough = 32
 	bytesEnough  = 256 << 10
 
+	// probeEvery: of so many wake-ups in a quiet time one looks whether more requests come at once.
+	probeEvery = 16
+
 	noTimeout = -1
 )
 
@@ -39,6 +42,7 @@ type drainer struct {
 	bytes        int // of these
 	crowd        int // how many requests were seen to wait at once lately
 	lastHandOver time.Time
+	wakeUps      uint
 	lastMissed   time.Time // when a sweep last brought frames and all of them for partitions that are flying
 	closing      bool      // Drain was called: do not pause
 }
@@ -272,11 +276,20 @@ func (d *drainer) sleep(now time.Time) bool {
 		d.g.clockMs.Store(0) // nobody keeps the clock now
 	}
 	if gate.Sleep(timeout) && d.done.newest.Load() == nil {
-		// A frame woke us, the first of several, often: handlers that can run now append theirs before our turn
-		// comes, and one set serves them all.
-		runtime.Gosched()
+		d.letOthersAppend()
 	}
 	return true
+}
+
+// letOthersAppend is called when a frame has woken the drainer. Often it is the first of several: the handlers that can
+// run now append theirs before the drainer's turn comes again, and one set serves them all. Where there is one client
+// this would only move the drainer to another core; but whether there are more is seen by trying, so it is tried now
+// and then.
+func (d *drainer) letOthersAppend() {
+	d.wakeUps++
+	if d.crowd > 1 || d.wakeUps%probeEvery == 0 {
+		runtime.Gosched()
+	}
 }
 
 // plan decides what is worth waking up for, and when to get up by ourselves.
