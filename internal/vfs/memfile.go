@@ -119,30 +119,45 @@ func (f *memFile) write(offset int64, data []byte) {
 	if len(data) == 0 {
 		return
 	}
-	end := offset + int64(len(data))
-	if grow := end - int64(len(f.live)); grow > 0 {
-		f.live = append(f.live, make([]byte, grow)...)
-		f.resized = true
-	}
+	f.extend(offset + int64(len(data)))
 	copy(f.live[offset:], data)
-	for s := offset / sectorBytes; s*sectorBytes < end; s++ {
+	f.touch(offset, offset+int64(len(data)))
+}
+
+// extend makes the file at least so long; what is new reads as zeros.
+func (f *memFile) extend(size int64) {
+	before := int64(len(f.live))
+	if size <= before {
+		return
+	}
+	f.live = append(f.live, make([]byte, size-before)...)
+	f.resized = true
+	f.touch(before, size)
+}
+
+func (f *memFile) truncate(size int64) {
+	f.extend(size)
+	f.live = f.live[:size:size]
+	f.resized = true
+	maps.DeleteFunc(f.dirty, func(s int64, _ struct{}) bool { return s*sectorBytes >= size })
+	f.touch(size/sectorBytes*sectorBytes, size) // what the last sector held behind the new end is gone
+}
+
+// touch marks the sectors from one byte to another dirty.
+func (f *memFile) touch(from, to int64) {
+	for s := from / sectorBytes; s*sectorBytes < to; s++ {
 		f.dirty[s] = struct{}{}
 	}
 }
 
-func (f *memFile) truncate(size int64) {
-	f.resized = true
-	if size > int64(len(f.live)) {
-		f.live = append(f.live, make([]byte, size-int64(len(f.live)))...)
-		return
-	}
-	// The sector that the end now lies in is zero behind it, which is a write like any other.
-	f.live = f.live[:size:size]
-	maps.DeleteFunc(f.dirty, func(s int64, _ struct{}) bool { return s*sectorBytes >= size })
-}
-
+// sync makes durable what is dirty, and only that: bytes that a failed sync has lost stay lost.
 func (f *memFile) sync() {
-	f.durable = slices.Clone(f.live)
+	if f.resized {
+		f.resize(int64(len(f.live)))
+	}
+	for s := range f.dirty {
+		f.keep(s)
+	}
 	clear(f.dirty)
 	f.resized = false
 }

@@ -24,14 +24,14 @@ type HeaderKV struct{ Key, Value []byte }
 //	}
 //	err = s.Err() // Reset's error too, so that one of the two checks will do
 //
-// A record's views are valid until the next Reset and as long as the batch's bytes stay; Record.Headers, the slice
-// itself, only until the next Next. The scanner keeps the buffer it decompresses into.
+// A record's views are valid until the next Reset, and as long as the batch's bytes stay as they are. The scanner
+// keeps the buffer it decompresses into.
 type Scanner struct {
 	header   Header
 	rest     []byte
 	scratch  []byte
 	record   Record
-	headers  []HeaderKV
+	headers  []HeaderKV // of all records so far: a record's views its own part
 	scanned  int32
 	previous int32 // offset delta of the last record
 	err      error
@@ -40,7 +40,7 @@ type Scanner struct {
 // Reset starts on the batch at the start of b. It checks framing, not the CRC: Verify does. A compressed batch is
 // decompressed at once, into at most decompressedMax bytes; the error is ErrTooLarge when that is not enough.
 func (s *Scanner) Reset(b []byte, decompressedMax int) error {
-	*s = Scanner{scratch: s.scratch, headers: s.headers, previous: -1}
+	*s = Scanner{scratch: s.scratch, headers: s.headers[:0], previous: -1}
 	if s.header, s.err = ParseHeader(b); s.err != nil {
 		return s.err
 	}
@@ -93,7 +93,7 @@ func (s *Scanner) parse(f fields) {
 	if count > len(f.rest)/2 { // a header is two lengths at least
 		f.bad = true
 	}
-	s.headers = s.headers[:0]
+	first := len(s.headers)
 	for range count {
 		if f.bad {
 			break
@@ -111,8 +111,8 @@ func (s *Scanner) parse(f fields) {
 	}
 	s.previous = int32(offsetDelta)
 	s.record.Offset = s.header.BaseOffset + offsetDelta
-	if len(s.headers) > 0 {
-		s.record.Headers = s.headers
+	if end := len(s.headers); end > first {
+		s.record.Headers = s.headers[first:end:end]
 	}
 	if s.header.Attributes&attrLogAppendTime != 0 {
 		s.record.TimestampMs = s.header.MaxTimestamp

@@ -1,0 +1,120 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"tollgate/internal/metrics"
+	"tollgate/internal/vfs"
+	"tollgate/pkg/recordbatch"
+)
+
+// Config is what a journal needs to know. The zero value of a field is its default, where one is named.
+type Config struct {
+	// Dir holds one directory a partition; it is made if missing. Its parent must exist. The caller holds the lock
+	// that keeps other processes away (vfs.Lock).
+	Dir string
+	// FS is the disk. Default: vfs.OS.
+	FS vfs.FS
+	// Topics are the topics that exist. One that was on disk and is not listed is left alone and reported.
+	Topics []TopicConfig
+	// SegmentBytes is the size at which a segment file is closed and the next begun. Default: 256 MiB. Smaller ones
+	// make retention finer and cost an fsync of the directory each. At most 1 GiB, Kafka's own limit and default.
+	SegmentBytes int64
+	// ReserveBytes of free disk are left alone: below it appends are refused. Default: 1/16 of the file system, at
+	// most 64 MiB. It must be larger than what others may write there between two looks, 100 ms apart.
+	ReserveBytes int64
+	// BatchBytesMax is the largest batch taken. Default: 4 MiB. At most 64 MiB and SegmentBytes.
+	BatchBytesMax int
+	// Now tells the time of retention and of looks at the free space. Default: time.Now.
+	Now func() time.Time
+	// Metrics may be nil.
+	Metrics *metrics.Registry
+	// Notify is called with what an operator should read in the log: from Open, or from the journal's goroutines, one
+	// at a time or several. It must not block, nor call the journal. May be nil.
+	Notify func(Notice)
+}
+
+// TopicConfig is one topic.
+type TopicConfig struct {
+	// Name is made of letters, digits, dots, underscores and dashes, at most 200 of them.
+	Name string
+	// Partitions may grow from one start to the next, never shrink.
+	Partitions int
+	// RetentionAge is how long records are kept after their receipt, at least: they go with their segment, when the
+	// newest record in it is that old. 0: for ever.
+	RetentionAge time.Duration
+	// RetentionBytes is how much of each partition is kept, at least: the oldest segment goes when the others are
+	// this large without it. 0: everything.
+	RetentionBytes int64
+}
+
+const (
+	segmentBytesDefault  = 256 << 20
+	segmentBytesLimit    = 1 << 30
+	batchBytesDefault    = 4 << 20
+	batchBytesLimit      = 64 << 20
+	reserveBytesMax      = 64 << 20
+	reserveShare         = 16
+	groupBytesMax        = 32 << 20 // of one partition, between two fsyncs; one batch may be larger
+	checkpointEvery      = time.Second
+	retentionEvery       = 10 * time.Second
+	spaceEvery           = 100 * time.Millisecond
+	retryAfterMin        = 100 * time.Millisecond
+	retryAfterMax        = 5 * time.Second
+	indexEvery           = 1 << 20   // bytes of a segment between two entries of its index
+	readBytes            = 256 << 10 // of a segment in one read
+	decompressedBytesMax = 64 << 20  // of one batch; ours are not compressed, a repaired journal may hold others
+	segmentsPerAge       = 8         // a segment is closed after this part of its topic's retention
+)
+
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,200}$`)
+
+func (c Config) withDefaults() Config {
+	if c.FS == nil {
+		c.FS = vfs.OS
+	}
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = segmentBytesDefault
+	}
+	if c.BatchBytesMax == 0 {
+		c.BatchBytesMax = int(min(batchBytesDefault, c.SegmentBytes))
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Notify == nil {
+		c.Notify = func(Notice) {}
+	}
+	return c
+}
+
+func (c *Config) validate() error {
+	var faults []error
+	f := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	f(c.Dir != "", "no directory is configured")
+	f(c.SegmentBytes >= recordbatch.HeaderBytes && c.SegmentBytes <= segmentBytesLimit,
+		"a segment of %d bytes: want %d to %d", c.SegmentBytes, recordbatch.HeaderBytes, segmentBytesLimit)
+	f(c.BatchBytesMax >= recordbatch.HeaderBytes && int64(c.BatchBytesMax) <= min(batchBytesLimit, c.SegmentBytes),
+		"batches of %d bytes: want %d to %d, and no more than a segment of %d",
+		c.BatchBytesMax, recordbatch.HeaderBytes, batchBytesLimit, c.SegmentBytes)
+	f(c.ReserveBytes >= 0, "a reserve of %d bytes", c.ReserveBytes)
+	seen := map[string]bool{}
+	for _, t := range c.Topics {
+		f(topicName.MatchString(t.Name) && t.Name != "." && t.Name != "..", "topic name %q", t.Name)
+		f(!seen[t.Name], "topic %q is configured twice", t.Name)
+		f(t.Partitions > 0, "topic %q has %d partitions", t.Name, t.Partitions)
+		f(t.RetentionAge >= 0 && t.RetentionBytes >= 0, "topic %q keeps %v and %d bytes", t.Name, t.RetentionAge, t.RetentionBytes)
+		seen[t.Name] = true
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("journal: %w", errors.Join(faults...))
+	}
+	return nil
+}

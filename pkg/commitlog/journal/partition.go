@@ -1,0 +1,328 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"tollgate/internal/vfs"
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
+)
+
+// partition is one directory of segments. Its writing side belongs to one goroutine at a time: Open's, then the
+// committer's, which lends it out for one step of a group. What readers and the janitor look at is under mu.
+type partition struct {
+	cfg     *Config
+	metrics *meters
+	topic   TopicConfig
+	dir     string
+
+	// The writing side.
+	active     *segment // the last of segments
+	file       vfs.File // of the active segment; nil when it was given up and there is no new one yet
+	position   int64    // where the next batch goes: the durable end of the active segment
+	checkpoint checkpoint
+	synced     time.Time // when the checkpoint was synced last
+	pending    []*commitlog.Batch
+	flight     flight
+	replaced   bool // the segment, once in this step: a second failure is the disk's
+	backoff    time.Duration
+	retryAt    time.Time
+
+	mu       sync.Mutex
+	segments []*segment    // oldest first, the last one active; at least one. Guarded by mu, as all below
+	next     int64         // offset behind the newest durable record
+	changed  chan struct{} // closed at the next change, for waiting readers; nil when none waits
+	fault    error         // why appends are refused; nil when they are not
+	closed   bool
+}
+
+// flight is what one group writes to one partition.
+type flight struct {
+	batches []*commitlog.Batch
+	buffers [][]byte
+	bytes   int64
+	next    int64 // offset behind the last batch
+	err     error
+	written bool // the write went well: err is the fsync's
+}
+
+func partitionDir(dir, topic string, n int32) string {
+	return filepath.Join(dir, topic+"-"+strconv.Itoa(int(n)))
+}
+
+// load moves as many pending batches into the flight as fit into the segment and a group, and gives them their
+// offsets. A full segment is closed first; the error is that there is no new one.
+func (p *partition) load() error {
+	f := &p.flight
+	*f = flight{batches: f.batches[:0], buffers: f.buffers[:0], next: p.next}
+	if p.full(int64(len(p.pending[0].Bytes))) {
+		if err := p.roll(); err != nil {
+			return p.refuse(fmt.Errorf("a new segment can not be begun: %w", err))
+		}
+	}
+	room := max(p.cfg.SegmentBytes-p.position, int64(len(p.pending[0].Bytes)))
+	for _, b := range p.pending {
+		if f.bytes+int64(len(b.Bytes)) > min(room, groupBytesMax) && len(f.batches) > 0 {
+			break
+		}
+		recordbatch.SetBase(b.Bytes, f.next, 0)
+		f.batches = append(f.batches, b)
+		f.buffers = append(f.buffers, b.Bytes)
+		f.bytes += int64(len(b.Bytes))
+		f.next += int64(b.Records)
+	}
+	return nil
+}
+
+// full tells whether the active segment must be closed before so many more bytes.
+func (p *partition) full(bytes int64) bool {
+	if p.position == 0 {
+		return false
+	}
+	if p.position+bytes > p.cfg.SegmentBytes {
+		return true
+	}
+	age := p.topic.RetentionAge / segmentsPerAge
+	first := time.UnixMilli(p.active.times.first)
+	return age > 0 && p.cfg.Now().Sub(first) >= age
+}
+
+// flush writes the flight behind the durable end and makes it durable, and now and then the last checkpoint with it.
+// It may run beside other partitions'.
+func (p *partition) flush() {
+	f := &p.flight
+	if _, f.err = p.file.WriteAt(p.position, f.buffers...); f.err != nil {
+		return
+	}
+	start := time.Now()
+	f.err = p.file.Sync()
+	f.written = true
+	p.metrics.fsync.Observe(int64(time.Since(start)))
+	p.syncCheckpoint()
+}
+
+// syncCheckpoint syncs the last group's mark about once a second.
+func (p *partition) syncCheckpoint() {
+	now := p.cfg.Now()
+	if p.checkpoint.dirty && now.Sub(p.synced) >= checkpointEvery {
+		p.noteCheckpoint(p.checkpoint.sync())
+		p.synced = now
+	}
+}
+
+func (p *partition) noteCheckpoint(err error) {
+	if err != nil {
+		p.cfg.Notify(Notice{What: CheckpointFailed, File: p.checkpoint.path, Err: err})
+	}
+}
+
+// publish makes a durable flight visible.
+func (p *partition) publish() {
+	f := &p.flight
+	p.mu.Lock()
+	position, offset := p.position, p.next
+	for _, b := range f.batches {
+		h, err := recordbatch.ParseHeader(b.Bytes)
+		if err != nil {
+			panic(fmt.Sprintf("BUG: journal: a batch changed while it was written: %v", err))
+		}
+		p.active.note(offset, position)
+		p.active.times.add(&h)
+		b.Base = offset
+		position += int64(h.Length)
+		offset = h.NextOffset()
+	}
+	p.active.end, p.next = position, offset
+	p.notifyLocked()
+	p.mu.Unlock()
+	p.position, p.backoff = position, 0
+	p.saveMark(false)
+	p.metrics.bytes.Add(uint64(f.bytes))
+	p.metrics.batches.Add(uint64(len(f.batches)))
+	p.metrics.groupBytes.Observe(f.bytes)
+	p.metrics.groupBatches.Observe(int64(len(f.batches)))
+	p.pending = slices.Delete(p.pending, 0, len(f.batches))
+}
+
+func (p *partition) mark() mark {
+	return mark{base: p.active.base, position: p.position, next: p.next}
+}
+
+// notifyLocked wakes the readers that wait for a change.
+func (p *partition) notifyLocked() {
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
+}
+
+// roll closes the active segment, all of which is durable, and begins the next one. When that fails there is no
+// segment to write to until it succeeds: once the next one's name may be in the directory, nothing behind its base
+// counts in this one.
+func (p *partition) roll() error {
+	p.drop()
+	return p.begin()
+}
+
+// drop closes the active segment's file, which will not be written again.
+func (p *partition) drop() {
+	if err := p.file.Close(); err != nil {
+		p.cfg.Notify(Notice{What: LeftBehind, File: p.active.path, Err: err})
+	}
+	p.file = nil
+}
+
+// begin makes a new, empty, active segment at the next offset. It takes the place of one that is empty too.
+func (p *partition) begin() error {
+	file, err := createSegment(p.cfg.FS, p.dir, p.next)
+	if err != nil {
+		return err
+	}
+	s := &segment{path: segmentPath(p.dir, p.next), base: p.next}
+	p.mu.Lock()
+	if p.active != nil && p.active.base == s.base {
+		p.segments = p.segments[:len(p.segments)-1]
+	}
+	p.segments = append(p.segments, s)
+	p.mu.Unlock()
+	p.active, p.file, p.position = s, file, 0
+	p.saveMark(true)
+	return nil
+}
+
+// saveMark writes the checkpoint, and syncs it when told to. That it fails stops nothing: a mark which lags behind
+// only makes it harder to tell a torn tail from rot. A new file is tried for about once a second.
+func (p *partition) saveMark(sync bool) {
+	now := p.cfg.Now()
+	if p.checkpoint.file == nil && now.Sub(p.synced) < checkpointEvery && !sync {
+		return
+	}
+	err := p.checkpoint.write(p.mark())
+	if sync && err == nil {
+		err = p.checkpoint.sync()
+	}
+	if sync || err != nil {
+		p.synced = now
+	}
+	p.noteCheckpoint(err)
+}
+
+// mend handles a flight that failed (D11) and reports whether a new segment took the file's place, so that what is
+// pending can be written again. Otherwise everything pending is to be completed with the error that it leaves.
+//
+//	                     truncated and synced   not
+//	write: disk full     unavailable            unknown
+//	write: other error   new segment, or unavailable    new segment, or unknown
+//	fsync                (never tried)          new segment, or unknown
+func (p *partition) mend(again bool) (replaced bool, outcome error) {
+	path, cause := p.active.path, p.flight.err
+	clean := !p.flight.written && p.cut()
+	full := errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT)
+	if clean && full {
+		return false, fmt.Errorf("%w: %w", commitlog.ErrUnavailable, cause)
+	}
+	p.cfg.Notify(Notice{What: Poisoned, File: path, Err: cause})
+	p.metrics.poisoned.Add(1)
+	if !clean {
+		// Best effort: the next segment's base decides. It must not be synced, since that could not be believed.
+		_ = p.file.Truncate(p.position)
+	}
+	p.drop()
+	if again {
+		err := p.begin()
+		if err == nil {
+			p.cfg.Notify(Notice{What: Replaced, File: p.active.path})
+			return true, nil
+		}
+		cause = errors.Join(cause, err)
+	}
+	if clean {
+		return false, fmt.Errorf("%w: %w", commitlog.ErrUnavailable, cause)
+	}
+	return false, fmt.Errorf("%w: %w", commitlog.ErrUnknown, cause)
+}
+
+// cut takes a failed write back. True when it is certain that nothing of it stays in the file.
+func (p *partition) cut() bool {
+	return p.file.Truncate(p.position) == nil && p.file.Sync() == nil
+}
+
+// refuse notes why the partition takes no appends and when to try again. It returns what ready will say.
+func (p *partition) refuse(err error) error {
+	p.backoff = min(max(2*p.backoff, retryAfterMin), retryAfterMax)
+	p.retryAt = p.cfg.Now().Add(p.backoff)
+	err = fmt.Errorf("%w: %s: %w. Check the disk; the journal tries again by itself", commitlog.ErrUnavailable, p.dir, err)
+	p.mu.Lock()
+	first := p.fault == nil
+	p.fault = err
+	p.mu.Unlock()
+	if first {
+		p.cfg.Notify(Notice{What: Unavailable, File: p.dir, Err: err})
+	}
+	return err
+}
+
+// revive tries to take appends again when it is time to. Nil when they may be tried.
+func (p *partition) revive() error {
+	fault := p.ready()
+	if fault == nil {
+		return nil
+	}
+	if p.cfg.Now().Before(p.retryAt) {
+		return fault
+	}
+	if p.file == nil {
+		if err := p.begin(); err != nil {
+			return p.refuse(err)
+		}
+	}
+	p.mu.Lock()
+	p.fault = nil
+	p.mu.Unlock()
+	p.cfg.Notify(Notice{What: Recovered, File: p.dir})
+	return nil
+}
+
+// ready returns why the partition takes no appends; nil when it does.
+func (p *partition) ready() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fault
+}
+
+// timer returns how long the partition can be left alone; negative for as long as nothing is appended.
+func (p *partition) timer() time.Duration {
+	switch {
+	case p.ready() != nil:
+		return max(0, p.retryAt.Sub(p.cfg.Now()))
+	case p.checkpoint.dirty:
+		return max(0, checkpointEvery-p.cfg.Now().Sub(p.synced))
+	}
+	return -1
+}
+
+func (p *partition) bounds() (oldest, next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.segments[0].base, p.next
+}
+
+// close ends the writing side. What is in the files is durable already.
+func (p *partition) close() {
+	if p.file != nil {
+		p.drop()
+	}
+	p.noteCheckpoint(p.checkpoint.sync())
+	p.checkpoint.discard()
+	p.mu.Lock()
+	p.closed = true
+	p.notifyLocked()
+	p.mu.Unlock()
+}

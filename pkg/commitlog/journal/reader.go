@@ -1,0 +1,176 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"tollgate/internal/vfs"
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
+)
+
+// reader is a commitlog.Reader of one partition. It has its own file handle, so that neither the committer nor
+// retention know of it.
+type reader struct {
+	p       *partition
+	offset  int64 // of the next record
+	base    int64 // of the segment that w walks through
+	file    vfs.File
+	w       *walker
+	scanner recordbatch.Scanner
+	records []recordbatch.Record
+}
+
+// view is the part of a segment that may be read now.
+type view struct {
+	path  string
+	base  int64
+	end   int64 // bytes
+	limit int64 // offset behind the last readable record
+	start indexEntry
+}
+
+// NewReader implements commitlog.Log. Next returns what is in one batch, a *RotError when it is damaged.
+func (j *Journal) NewReader(topic string, n int32, offset int64) (commitlog.Reader, error) {
+	p := j.partition(topic, n)
+	if p == nil {
+		return nil, fmt.Errorf("%w: there is no topic %q with a partition %d", commitlog.ErrRefused, topic, n)
+	}
+	if err := p.holds(offset); err != nil {
+		return nil, err
+	}
+	return &reader{p: p, offset: offset}, nil
+}
+
+// holds returns an ErrOffsetOutOfRange unless a reader may begin at the offset.
+func (p *partition) holds(offset int64) error {
+	if oldest, next := p.bounds(); offset < oldest || offset > next {
+		return fmt.Errorf("%w: %s keeps %d to %d, not %d", commitlog.ErrOffsetOutOfRange, p.dir, oldest, next, offset)
+	}
+	return nil
+}
+
+// Next implements commitlog.Reader.
+func (r *reader) Next(ctx context.Context) ([]recordbatch.Record, error) {
+	v, err := r.p.wait(ctx, r.offset)
+	if err != nil {
+		return nil, err
+	}
+	if r.file == nil || r.base != v.base {
+		if err := r.open(v); err != nil {
+			return nil, err
+		}
+	}
+	r.w.size, r.w.limit = v.end, v.limit
+	_, ok := r.w.next(true)
+	switch {
+	case ok:
+		return r.decode(v)
+	case r.w.err != nil:
+		return nil, r.fail(r.w.err)
+	case r.w.fault != "":
+		return nil, r.fail(r.w.rot(v.path))
+	}
+	panic(fmt.Sprintf("BUG: journal: %s ends at offset %d before %d", v.path, r.w.offset, r.offset))
+}
+
+// wait returns the segment that holds the offset, as soon as it is durable.
+func (p *partition) wait(ctx context.Context, offset int64) (view, error) {
+	for {
+		p.mu.Lock()
+		if offset < p.segments[0].base || offset > p.next {
+			p.mu.Unlock()
+			return view{}, p.holds(offset)
+		}
+		if offset < p.next {
+			v := p.viewLocked(offset)
+			p.mu.Unlock()
+			return v, nil
+		}
+		closed := p.closed
+		if p.changed == nil {
+			p.changed = make(chan struct{})
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		if closed {
+			return view{}, fmt.Errorf("%s: %w", p.dir, commitlog.ErrClosed)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return view{}, ctx.Err()
+		}
+	}
+}
+
+func (p *partition) viewLocked(offset int64) view {
+	i, limit := len(p.segments)-1, p.next
+	for p.segments[i].base > offset {
+		limit = p.segments[i].base
+		i--
+	}
+	s := p.segments[i]
+	return view{path: s.path, base: s.base, end: s.end, limit: limit, start: s.seek(offset)}
+}
+
+// open opens the segment and goes to the batch that holds the offset.
+func (r *reader) open(v view) error {
+	if err := r.Close(); err != nil {
+		return err
+	}
+	f, err := r.p.cfg.FS.OpenFile(v.path, os.O_RDONLY)
+	if errors.Is(err, os.ErrNotExist) {
+		if gone := r.p.holds(r.offset); gone != nil {
+			return gone
+		}
+		return rotf(v.path, 0, "the file is missing")
+	}
+	if err != nil {
+		return err
+	}
+	r.file, r.base = f, v.base
+	r.w = newWalker(f, v.end, v.start.position, v.start.offset, v.limit)
+	// Headers tell where to begin; only what is handed out is checked in full.
+	for r.w.look(false) && r.w.header.NextOffset() <= r.offset {
+		r.w.next(false)
+	}
+	r.w.fault = "" // the full look will say it again
+	return nil
+}
+
+// decode returns the records of the walker's batch from the reader's offset on.
+func (r *reader) decode(v view) ([]recordbatch.Record, error) {
+	r.records = r.records[:0]
+	_ = r.scanner.Reset(r.w.batch, decompressedBytesMax) // Err says the same
+	for r.scanner.Next() {
+		if record := r.scanner.Record(); record.Offset >= r.offset {
+			r.records = append(r.records, record)
+		}
+	}
+	if err := r.scanner.Err(); err != nil {
+		return nil, r.fail(rotf(v.path, r.w.position-int64(r.w.header.Length), "%v", err))
+	}
+	r.offset = r.w.offset
+	return r.records, nil
+}
+
+// fail drops the handle, so that the next call begins anew.
+func (r *reader) fail(err error) error {
+	if gone := r.p.holds(r.offset); gone != nil {
+		err = gone
+	}
+	return errors.Join(fmt.Errorf("offset %d: %w", r.offset, err), r.Close())
+}
+
+// Close implements commitlog.Reader.
+func (r *reader) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	err := r.file.Close()
+	r.file, r.w = nil, nil
+	return err
+}

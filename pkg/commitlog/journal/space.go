@@ -1,0 +1,64 @@
+package journal
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"tollgate/pkg/commitlog"
+)
+
+// space keeps the reserve of free disk. A look at the file system is taken at most every spaceEvery; between looks
+// what was written since is counted off.
+type space struct {
+	cfg     *Config
+	metrics *meters
+
+	mu      sync.Mutex
+	looked  time.Time // guards from here on
+	free    int64
+	reserve int64
+	short   bool // as it was told last
+}
+
+func newSpace(cfg *Config, m *meters) *space { return &space{cfg: cfg, metrics: m} }
+
+// look returns nil when so many bytes may be written, and an ErrUnavailable that says why not.
+func (s *space) look(bytes int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.cfg.Now()
+	if since := now.Sub(s.looked); since >= spaceEvery || since < 0 {
+		got, err := s.cfg.FS.Space(s.cfg.Dir)
+		if err != nil {
+			return fmt.Errorf("%w: the free space can not be read: %w", commitlog.ErrUnavailable, err)
+		}
+		s.looked, s.free, s.reserve = now, got.Free, s.cfg.ReserveBytes
+		if s.reserve == 0 {
+			s.reserve = min(got.Total/reserveShare, reserveBytesMax)
+		}
+		s.metrics.free.Set(s.free)
+	}
+	if s.free-bytes >= s.reserve {
+		if s.short {
+			s.short = false
+			s.cfg.Notify(Notice{What: Recovered, File: s.cfg.Dir})
+		}
+		return nil
+	}
+	err := fmt.Errorf("%w: the file system of %s has %d bytes free, and %d are kept in reserve. Free some space, or "+
+		"lower journal.retention or journal.reserve_bytes; appends are taken again by themselves",
+		commitlog.ErrUnavailable, s.cfg.Dir, s.free, s.reserve)
+	if !s.short {
+		s.short = true
+		s.cfg.Notify(Notice{What: Unavailable, File: s.cfg.Dir, Err: err})
+	}
+	return err
+}
+
+// spend counts off what was written.
+func (s *space) spend(bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free -= bytes
+}
