@@ -253,6 +253,7 @@ type Event struct {
 	Partition  int
 	Offset     int64
 	Key        string
+	RecordMs   int64             // the record's own timestamp
 	Object     string            `json:"object"`
 	Business   string            `json:"business"`
 	Livemode   bool              `json:"livemode"`

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is everything that can be set. Its shape is that of the YAML file; docs/CONFIG.md has a line for each key.
+// Precedence is flag, then environment, then file, then defaults().
+//
+// What a reload may change while the gateway runs: Businesses, what SessionKeys and the TLS files hold. The rest is
+// read once.
+type Config struct {
+	Listen      string   `yaml:"listen"`
+	AdminListen string   `yaml:"admin_listen"`
+	DataDir     string   `yaml:"data_dir"`
+	SessionTTL  Duration `yaml:"session_ttl"`
+	// SessionKeys is a file of session signing keys; empty: made and rotated in the data dir.
+	SessionKeys string `yaml:"session_keys"`
+	// SessionExpiredStatus is 401 as documented by Stripe, or 400 for fleets of stripe-node 20 and older.
+	SessionExpiredStatus int  `yaml:"session_expired_status"`
+	CoerceNumbers        bool `yaml:"coerce_numbers"`
+	Lenient              bool `yaml:"lenient"`
+
+	TLS        TLSConfig        `yaml:"tls"`
+	Kafka      KafkaConfig      `yaml:"kafka"`
+	Journal    JournalConfig    `yaml:"journal"`
+	Businesses []BusinessConfig `yaml:"businesses"`
+
+	from origins // where each key was set, for messages
+}
+
+// TLSConfig names the certificate chain and the key of the public listener, both PEM; both or neither.
+type TLSConfig struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// KafkaConfig says which cluster holds the log. No brokers: the embedded journal does.
+type KafkaConfig struct {
+	Brokers           []string       `yaml:"brokers"`
+	Compression       string         `yaml:"compression"`
+	TopicPrefix       string         `yaml:"topic_prefix"`
+	Partitions        int            `yaml:"partitions"`         // of the usage topic
+	ReplicationFactor int            `yaml:"replication_factor"` // of every topic
+	Retention         Duration       `yaml:"retention"`          // of the usage topic, when the gateway creates it
+	ClientID          string         `yaml:"client_id"`
+	TLS               KafkaTLSConfig `yaml:"tls"`
+	SASL              SASLConfig     `yaml:"sasl"`
+}
+
+// systemCA in the place of a CA file: trust what this machine trusts.
+const systemCA = "system"
+
+// KafkaTLSConfig is for brokers that speak TLS: CA alone, or also a client certificate. Empty: plain TCP.
+type KafkaTLSConfig struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// SASLConfig is a user known to the brokers. The password stands here or, better, alone in a file.
+type SASLConfig struct {
+	Mechanism    string `yaml:"mechanism"` // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; empty: none
+	Username     string `yaml:"username"`
+	Password     string `yaml:"password"`
+	PasswordFile string `yaml:"password_file"`
+}
+
+// JournalConfig shapes the embedded log.
+type JournalConfig struct {
+	Partitions     int      `yaml:"partitions"`
+	Retention      Duration `yaml:"retention"`
+	RetentionBytes int64    `yaml:"retention_bytes"` // 0: by age only
+	ReserveBytes   int64    `yaml:"reserve_bytes"`   // free disk below which appends are refused; 0: 1/16 of the disk, 64 MiB at most
+	SegmentBytes   int64    `yaml:"segment_bytes"`
+}
+
+// BusinessConfig is one tenant: its keys, the spread of its hot meters, its limits.
+type BusinessConfig struct {
+	ID     string        `yaml:"id"`
+	Keys   []KeyConfig   `yaml:"keys"`
+	Meters []MeterConfig `yaml:"meters"`
+	Limits LimitsConfig  `yaml:"limits"`
+}
+
+// KeyConfig is one API key. A secret key (sk_) may do everything, a restricted one (rk_) what Permissions lists.
+type KeyConfig struct {
+	Key         string   `yaml:"key"`
+	Permissions []string `yaml:"permissions"`
+}
+
+// MeterConfig spreads a hot meter over several partitions by customer.
+type MeterConfig struct {
+	EventName string `yaml:"event_name"`
+	Spread    int    `yaml:"spread"`
+}
+
+// LimitsConfig bounds events a second; the burst is one second's worth. 0: the default of package httpd, which is
+// 100,000 a business, 10,000 a session, and 1,000 on each of the synchronous endpoints.
+type LimitsConfig struct {
+	EventsPerSecond       int `yaml:"events_per_second"`
+	StreamEventsPerSecond int `yaml:"stream_events_per_second"`
+	SyncEventsPerSecond   int `yaml:"sync_events_per_second"`
+}
+
+// Acknowledged usage is kept for longer than the 35 days that an event may be late, so that a worker that starts from
+// nothing still finds all that may count.
+const defaultRetention = 40 * 24 * time.Hour
+
+func defaults() Config {
+	return Config{
+		Listen:               "127.0.0.1:8080",
+		AdminListen:          "127.0.0.1:9090",
+		DataDir:              "./data",
+		SessionTTL:           durationOf(15 * time.Minute),
+		SessionExpiredStatus: 401,
+		Kafka: KafkaConfig{
+			Compression:       "none",
+			TopicPrefix:       "tollgate.",
+			Partitions:        12,
+			ReplicationFactor: 1,
+			Retention:         durationOf(defaultRetention),
+			ClientID:          "tollgate",
+		},
+		Journal: JournalConfig{
+			Partitions:   1,
+			Retention:    durationOf(defaultRetention),
+			SegmentBytes: 256 << 20,
+		},
+	}
+}
+
+// Duration is a time.Duration that remembers how it was written. It decodes anything, and check() refuses what did
+// not parse: only there the line of the file is at hand.
+type Duration struct {
+	time.Duration
+	text string
+	bad  bool
+}
+
+func durationOf(d time.Duration) Duration { return Duration{Duration: d, text: d.String()} }
+
+func parseDuration(s string) Duration {
+	d, err := time.ParseDuration(s)
+	return Duration{Duration: d, text: s, bad: err != nil}
+}
+
+// UnmarshalYAML takes "15m"; a bare number is no duration, since nobody knows its unit.
+func (d *Duration) UnmarshalYAML(b []byte) error {
+	s := strings.TrimSpace(string(b))
+	if unquoted, err := strconv.Unquote(s); err == nil {
+		s = unquoted
+	}
+	*d = parseDuration(s)
+	return nil
+}
+
+// MarshalYAML lets `check-config` print what is in force.
+func (d Duration) MarshalYAML() ([]byte, error) { return []byte(d.text), nil }

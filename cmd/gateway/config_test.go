@@ -1,0 +1,170 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// loadText loads the YAML text with these flags, as `serve` would.
+func loadText(t *testing.T, yaml string, s settings) (*Config, error) {
+	t.Helper()
+	if yaml != "" {
+		s.Config = filepath.Join(t.TempDir(), "gateway.yaml")
+		if err := os.WriteFile(s.Config, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s.load()
+}
+
+const issueYAML = `listen: 127.0.0.1:8080
+admin_listen: 127.0.0.1:9090
+data_dir: ./data
+session_ttl: 15m
+kafka:
+  brokers: []            # empty: embedded journal
+  compression: none
+  topic_prefix: tollgate.
+  partitions: 12
+  replication_factor: 1
+businesses:
+  - id: acct_demo
+    keys:
+      - key: sk_test_123                        # secret key: everything
+      - key: rk_test_456                        # restricted key: only what is listed
+        permissions: [billing_meter_event_write]
+    meters:
+      - {event_name: api_requests, spread: 4}
+    limits:
+      events_per_second: 100000
+      stream_events_per_second: 10000
+`
+
+func TestTheDocumentedFileIsRead(t *testing.T) {
+	c, err := loadText(t, issueYAML, settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Businesses) != 1 || len(c.Businesses[0].Keys) != 2 || c.Businesses[0].Meters[0].Spread != 4 ||
+		c.Businesses[0].Keys[1].Permissions[0] != "billing_meter_event_write" || c.SessionTTL.Duration != 15*time.Minute {
+		t.Fatalf("read as %+v", c)
+	}
+}
+
+func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
+	file := "listen: 127.0.0.1:1111\nadmin_listen: 127.0.0.1:2222\nsession_ttl: 2m\nkafka: {compression: lz4, topic_prefix: x.}\n"
+	t.Setenv("GATEWAY_ADMIN_LISTEN", "127.0.0.1:3333")
+	t.Setenv("GATEWAY_SESSION_TTL", "3m")
+	t.Setenv("GATEWAY_KAFKA_COMPRESSION", "zstd")
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	m := &Main{Stdout: &out, Stderr: &out}
+	if code := m.Run([]string{"check-config", "--config", path, "--session-ttl", "4m"}); code != exitOK {
+		t.Fatalf("exit %d: %s", code, out.String())
+	}
+	for _, want := range []string{
+		"listen: 127.0.0.1:1111", "admin_listen: 127.0.0.1:3333", "session_ttl: 4m", "compression: zstd", "topic_prefix: x.", "partitions: 12",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestAKeyOfTheFileKeepsDefaultsBesideIt(t *testing.T) {
+	c, err := loadText(t, "kafka:\n  partitions: 3\njournal: {segment_bytes: 2097152}\n", settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Kafka.Partitions != 3 || c.Kafka.TopicPrefix != "tollgate." || c.Journal.Partitions != 1 || c.Journal.SegmentBytes != 2<<20 {
+		t.Fatalf("read as %+v", c)
+	}
+	for _, empty := range []string{"# nothing yet\n", "\n", "---\n", "kafka:\n  # brokers: [a:1]\njournal:\n", "listen:\n", "kafka:\n  partitions:\nsession_ttl:\n"} {
+		c, err := loadText(t, empty, settings{})
+		if err != nil || c.Kafka.Partitions != 12 || c.Journal.Partitions != 1 || c.Listen != "127.0.0.1:8080" {
+			t.Errorf("a key without a value is a key left out: %q: %v", empty, err)
+		}
+	}
+}
+
+func TestShortFormOfKeysReplacesTheKeysOfTheFileAndKeepsItsLimits(t *testing.T) {
+	c, err := loadText(t, issueYAML, settings{APIKeys: "acct_demo:sk_test_new, acct_demo:rk_test_new,acct_b:sk_live_abc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	demo, b := c.Businesses[0], c.Businesses[1]
+	if len(c.Businesses) != 2 || len(demo.Keys) != 2 || demo.Keys[0].Key != "sk_test_new" || demo.Keys[0].Permissions != nil ||
+		len(demo.Keys[1].Permissions) != 2 || demo.Limits.EventsPerSecond != 100000 || b.Keys[0].Key != "sk_live_abc" {
+		t.Fatalf("read as %+v", c.Businesses)
+	}
+}
+
+func TestConfigurationErrorsNamePlaceValueReasonAndRemedy(t *testing.T) {
+	keys := "businesses: [{id: a, keys: [{key: sk_test_1}]}]\n"
+	f := func(name, yaml string, s settings, want ...string) {
+		t.Helper()
+		_, err := loadText(t, yaml, s)
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+			return
+		}
+		for _, w := range append(want, "; ") {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: no %q in: %v", name, w, err)
+			}
+		}
+		for _, secret := range []string{"hunter2", "sk_test_secret"} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: shows a secret: %v", name, err)
+			}
+		}
+	}
+	f("unknown key", "listen: 127.0.0.1:1\nlistn: x\n", settings{}, "gateway.yaml:2", `unknown field "listn"`, "docs/CONFIG.md")
+	f("unknown nested key", "kafka:\n  partitions: 3\n  partition: 4\n", settings{}, "gateway.yaml:3", "partition")
+	f("twice", "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", settings{}, "gateway.yaml:2", "already defined")
+	f("wrong type", "kafka:\n  partitions: many\n", settings{}, "gateway.yaml:2", "a whole number is expected")
+	f("list expected", "kafka:\n  brokers: a:1\n", settings{}, "gateway.yaml:2", "sequence")
+	f("two documents", "listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2\n", settings{}, "second YAML document")
+	f("tabs", "kafka:\n\tpartitions: 3\n", settings{}, "gateway.yaml:2")
+	f("bad duration", "session_ttl: soon\n", settings{}, "gateway.yaml:1", "session_ttl", `"soon"`, "15m")
+	f("bare number as duration", "session_ttl: 15\n", settings{}, "gateway.yaml:1", "15m")
+	f("bad duration by flag", "", settings{SessionTTL: "soon", onLine: map[string]bool{"session-ttl": true}}, "--session-ttl", `"soon"`)
+	f("bad duration by env", "", settings{SessionTTL: "soon"}, "GATEWAY_SESSION_TTL", `"soon"`)
+	f("range", "kafka:\n  partitions: 0\n", settings{}, "gateway.yaml:2", "kafka.partitions", `"0"`, "1 and 4096")
+	f("codec", "kafka: {compression: gzip}\n", settings{}, "gateway.yaml:1", `"gzip"`, "lz4")
+	f("address", "listen: here\n", settings{}, "gateway.yaml:1", `"here"`, "HOST:PORT")
+	f("same address", "listen: 127.0.0.1:9090\n", settings{}, "admin_listen", "a port of its own")
+	f("broker", "kafka:\n  brokers:\n    - a:9092\n    - b\n", settings{}, "gateway.yaml:4", "kafka.brokers[1]", `"b"`)
+	f("key form", "businesses:\n  - id: a\n    keys:\n      - key: hunter2\n", settings{}, "gateway.yaml:4", "businesses[0].keys[0].key", "not shown", "sk_test_")
+	f("key twice", "businesses:\n  - {id: a, keys: [{key: sk_test_secret}]}\n  - {id: b, keys: [{key: sk_test_secret}]}\n", settings{},
+		"gateway.yaml:3", "already belongs to a")
+	f("business twice", "businesses:\n  - id: a\n  - id: a\n", settings{}, "gateway.yaml:3", "stands twice")
+	f("business with slash", "businesses:\n  - id: a/b\n", settings{}, "gateway.yaml:2", `"a/b"`)
+	f("permissions on sk", "businesses:\n  - id: a\n    keys:\n      - key: sk_test_1\n        permissions: [event_read]\n", settings{}, "gateway.yaml:5", "may do everything")
+	f("unknown permission", "businesses:\n  - id: a\n    keys:\n      - key: rk_test_1\n        permissions: [everything]\n", settings{}, "gateway.yaml:5", "everything")
+	f("short form", "", settings{APIKeys: "acct_a:sk_test_1,hunter2"}, "GATEWAY_API_KEYS", "item 2", "acct_demo:sk_test_123")
+	f("short form key", "", settings{APIKeys: "acct_a:sk_test_1,acct_b:hunter2"}, "GATEWAY_API_KEYS", "not shown")
+	f("spread", keys[:len(keys)-3]+", meters: [{event_name: m, spread: 0}]}]\n", settings{}, "gateway.yaml:1", "spread")
+	f("half tls", "tls: {cert: c.pem}\n", settings{}, "gateway.yaml:1", "without tls.key")
+	f("tls file missing", "", settings{TLSCert: "/nope/c.pem", TLSKey: "/nope/k.pem"}, "GATEWAY_TLS_CERT", "/nope/c.pem", "no such file")
+	f("sasl without mechanism", "kafka: {sasl: {username: u, password: hunter2}}\n", settings{}, "gateway.yaml:1", "mechanism")
+	f("sasl two passwords", "kafka: {sasl: {mechanism: PLAIN, username: u, password: hunter2, password_file: /dev/null}}\n", settings{}, "and not both")
+	f("everybody without a key", "listen: 0.0.0.0:8080\n", settings{}, "gateway.yaml:1", "no API key is configured", "GATEWAY_API_KEYS")
+	f("everybody without a key, by env", "", settings{Listen: ":8080"}, "GATEWAY_LISTEN", "no API key is configured")
+	f("no file", "", settings{Config: "/nope/gateway.yaml"}, "/nope/gateway.yaml", "no such file")
+}
+
+func TestUnusableCommandLinesExitWithTwoAndSayWhereToLook(t *testing.T) {
+	for _, args := range [][]string{{"serve", "--nope"}, {"nope"}, {"serve", "--session-ttl", "x"}, {"serve", "--listen", "0.0.0.0:0"}} {
+		var out strings.Builder
+		if code := (&Main{Stdout: &out, Stderr: &out}).Run(args); code != exitUsage || !strings.Contains(out.String(), "gateway: ") {
+			t.Errorf("%v: exit %d, %q", args, code, out.String())
+		}
+	}
+}

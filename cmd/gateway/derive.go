@@ -1,0 +1,70 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+
+	"tollgate/pkg/httpd"
+)
+
+// What the rooms are told of a configuration.
+
+func (c *Config) usageTopic() string { return c.Kafka.TopicPrefix + "usage" }
+
+// logName says in words where events are kept.
+func (c *Config) logName() string {
+	if len(c.Kafka.Brokers) > 0 {
+		return "Kafka at " + strings.Join(c.Kafka.Brokers, ",")
+	}
+	return "the journal in " + c.journalDir()
+}
+
+// watched are the files whose change is a reload.
+func (c *Config) watched() []string {
+	var files []string
+	for _, f := range []string{c.from.path, c.SessionKeys, c.TLS.Cert, c.TLS.Key} {
+		if f != "" {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// policy is limits and spreads. Every business is named in it, also one that has the defaults: each has a budget and a
+// counter of its own.
+func (c *Config) policy() *httpd.Policy {
+	p := &httpd.Policy{Businesses: make(map[string]httpd.Business, len(c.Businesses)+1)}
+	p.Businesses[defaultBusiness] = httpd.Business{}
+	for _, b := range c.Businesses {
+		spread := make(map[string]int, len(b.Meters))
+		for _, m := range b.Meters {
+			spread[m.EventName] = m.Spread
+		}
+		p.Businesses[b.ID] = httpd.Business{
+			Limits: httpd.Limits{
+				Events: b.Limits.EventsPerSecond, StreamEvents: b.Limits.StreamEventsPerSecond, SyncEvents: b.Limits.SyncEventsPerSecond,
+			},
+			Spread: spread,
+		}
+	}
+	return p
+}
+
+// differsFrom lists the top-level keys that differ and that a reload does not touch.
+func (c *Config) differsFrom(old *Config) []string {
+	var keys []string
+	a, b := reflect.ValueOf(*c), reflect.ValueOf(*old)
+	for i := range a.NumField() {
+		key := a.Type().Field(i).Tag.Get("yaml")
+		if key == "" || key == "businesses" {
+			continue
+		}
+		if key == "tls" && (c.TLS.Cert == "") == (old.TLS.Cert == "") {
+			continue // a certificate is read again; only the step to or from TLS needs another listener
+		}
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}

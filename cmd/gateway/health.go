@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// healthCommand asks /readyz, since the container image has neither shell nor curl.
+type healthCommand struct {
+	AdminListen string        `help:"Address of the gateway's admin listener." default:"127.0.0.1:9090" env:"GATEWAY_ADMIN_LISTEN" placeholder:"ADDR"`
+	Live        bool          `help:"Ask /livez (is it running) instead of /readyz (can it acknowledge now)."`
+	Timeout     time.Duration `help:"How long to wait for the answer." default:"2s"`
+}
+
+// healthBytesMax bounds the answer that is printed.
+const healthBytesMax = 4096
+
+func (c *healthCommand) Run(m *Main) error {
+	path := "/readyz"
+	if c.Live {
+		path = "/livez"
+	}
+	// What is listened on everywhere is asked on loopback.
+	addr := strings.Replace(c.AdminListen, "0.0.0.0:", "127.0.0.1:", 1)
+	if strings.HasPrefix(addr, ":") {
+		addr = "127.0.0.1" + addr
+	}
+	client := &http.Client{Timeout: c.Timeout}
+	res, err := client.Get("http://" + addr + path)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, healthBytesMax))
+	if err != nil {
+		return err
+	}
+	text := strings.TrimSpace(string(body))
+	if res.StatusCode != http.StatusOK {
+		return errors.New(text)
+	}
+	fmt.Fprintln(m.Stdout, text)
+	return nil
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"tollgate/internal/vfs"
+	"tollgate/pkg/commitlog/journal"
+	"tollgate/pkg/commitlog/kafkalog"
+	"tollgate/pkg/recordbatch"
+)
+
+func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "journal") }
+
+// openLog opens Kafka when brokers are configured, the journal otherwise. Kafka may be away: then the gateway starts,
+// /readyz says so, and requests are answered 503 until it is there.
+func (g *gateway) openLog() (err error) {
+	if len(g.cfg.Kafka.Brokers) > 0 {
+		g.events, err = g.openKafka()
+	} else {
+		g.events, err = g.openJournal()
+	}
+	return err
+}
+
+func (g *gateway) openJournal() (*journal.Journal, error) {
+	j := &g.cfg.Journal
+	return journal.Open(journal.Config{
+		Dir: g.cfg.journalDir(),
+		FS:  vfs.OS,
+		Topics: []journal.TopicConfig{{
+			Name: g.cfg.usageTopic(), Partitions: j.Partitions,
+			RetentionAge: j.Retention.Duration, RetentionBytes: j.RetentionBytes,
+		}},
+		SegmentBytes: j.SegmentBytes,
+		ReserveBytes: j.ReserveBytes,
+		Metrics:      g.registry,
+		Notify:       g.notifyJournal,
+	})
+}
+
+// notifyJournal logs what happened to a file. Whether appends are taken is not repeated here, see logReadiness.
+func (g *gateway) notifyJournal(n journal.Notice) {
+	line := g.log.Info()
+	switch n.What {
+	case journal.Unavailable, journal.Recovered:
+		return
+	case journal.Poisoned, journal.RetentionFailed, journal.CheckpointFailed:
+		line = g.log.Error()
+	case journal.TornTail, journal.UnknownTopic:
+		line = g.log.Warn()
+	}
+	line.Str(logRoom, "journal").Str(logFile, n.File).Int64(logBytes, n.Bytes).AnErr(logReason, n.Err).Msg(string(n.What))
+}
+
+// topics are the four topics of a cluster, one for each lifetime (D14). Only usage is written by this version; the
+// others are made as well, so that whoever may create topics has to be asked once.
+func (c *Config) topics() []kafkalog.TopicConfig {
+	topic := func(name string, partitions int, configs map[string]string) kafkalog.TopicConfig {
+		if c.Kafka.ReplicationFactor >= 3 {
+			// acks=all promises little when "all" may be one.
+			configs["min.insync.replicas"] = "2"
+		}
+		return kafkalog.TopicConfig{
+			Name: c.Kafka.TopicPrefix + name, Partitions: partitions,
+			ReplicationFactor: c.Kafka.ReplicationFactor, Configs: configs,
+		}
+	}
+	kept := func(d time.Duration) map[string]string {
+		return map[string]string{"cleanup.policy": "delete", "retention.ms": strconv.FormatInt(d.Milliseconds(), 10)}
+	}
+	compacted := func() map[string]string { return map[string]string{"cleanup.policy": "compact"} }
+	return []kafkalog.TopicConfig{
+		topic("usage", c.Kafka.Partitions, kept(c.Kafka.Retention.Duration)),
+		topic("control", 1, compacted()),
+		topic("events", 1, kept(eventsRetention)),
+		topic("cursors", 1, compacted()),
+	}
+}
+
+// eventsRetention is how long Stripe keeps thin events.
+const eventsRetention = 30 * 24 * time.Hour
+
+func (g *gateway) openKafka() (*kafkalog.Log, error) {
+	k := &g.cfg.Kafka
+	codec, err := recordbatch.ParseCodec(k.Compression)
+	if err != nil {
+		return nil, err
+	}
+	encryption, err := k.TLS.config()
+	if err != nil {
+		return nil, err
+	}
+	password, err := k.SASL.secret()
+	if err != nil {
+		return nil, err
+	}
+	return kafkalog.Open(kafkalog.Config{
+		Brokers:  k.Brokers,
+		ClientID: k.ClientID,
+		TLS:      encryption,
+		SASL:     kafkalog.SASL{Mechanism: k.SASL.Mechanism, User: k.SASL.Username, Password: password},
+		Topics:   g.cfg.topics(),
+		Codec:    codec,
+		Metrics:  g.registry,
+		Notify:   g.notifyKafka,
+	})
+}
+
+// notifyKafka logs a change of state of the cluster. Whether appends are answered is not repeated here: logReadiness
+// says it for every kind of log.
+func (g *gateway) notifyKafka(n kafkalog.Notice) {
+	line := g.log.Info()
+	switch n.Kind {
+	case kafkalog.NoticeReady, kafkalog.NoticeUnready:
+		return
+	case kafkalog.NoticeTopicDiffers, kafkalog.NoticeProducerReplaced:
+		line = g.log.Warn()
+	}
+	line.Str(logRoom, "kafkalog").Str(logTopic, n.Topic).Str(logReason, n.Text).Msg(strings.ReplaceAll(n.Kind, "_", " "))
+}
+
+// config is nil for plain TCP.
+func (t KafkaTLSConfig) config() (*tls.Config, error) {
+	if t.CA == "" && t.Cert == "" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.CA != "" && t.CA != systemCA {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("kafka.tls.ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, &ConfigError{Where: t.CA, Key: "kafka.tls.ca", Reason: "holds no PEM certificate", Remedy: "give the CA that signed the brokers' certificates"}
+		}
+	}
+	if t.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("kafka.tls.cert: %w", err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	return c, nil
+}
+
+// secret is the password, from the file if there is one. A final line break is the editor's, not the password's.
+func (s SASLConfig) secret() (string, error) {
+	if s.PasswordFile == "" {
+		return s.Password, nil
+	}
+	text, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("kafka.sasl.password_file: %w", err)
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"tollgate/internal/metrics"
+	"tollgate/internal/vfs"
+	"tollgate/pkg/auth"
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/httpd"
+	"tollgate/pkg/ingest"
+)
+
+// gateway is the open rooms. open builds them top down; close undoes that bottom up, also after half an open.
+//
+// Its goroutine is run's: reload, rotate and drain are called from there and nowhere else. What other goroutines read
+// of it is atomic.
+type gateway struct {
+	cfg      *Config
+	log      zerolog.Logger
+	registry *metrics.Registry
+
+	lock     io.Closer
+	events   commitlog.Log
+	ingest   *ingest.Ingester
+	sessions *auth.Sessions
+	signing  *auth.SigningKeys
+	http     *httpd.Server
+	public   net.Listener
+	admin    *admin
+
+	cert     atomic.Pointer[tls.Certificate]
+	draining atomic.Bool
+	served   chan error // what the public listener ended with
+
+	defaultKey, defaultKeyPath string // set when no key is configured
+}
+
+// open builds every room. On an error nothing is left open.
+func open(cfg *Config, log zerolog.Logger) (*gateway, error) {
+	g := &gateway{cfg: cfg, log: log, registry: metrics.New(), served: make(chan error, 1)}
+	for _, step := range []func() error{g.openDataDir, g.openLog, g.openIngest, g.openAuth, g.openPublic, g.openAdmin} {
+		if err := step(); err != nil {
+			g.close(context.Background())
+			return nil, err
+		}
+	}
+	go func() { g.served <- g.http.Serve(g.public) }()
+	return g, nil
+}
+
+func (g *gateway) openDataDir() error {
+	if err := vfs.OS.MkdirAll(g.cfg.DataDir); err != nil {
+		return fmt.Errorf("data dir: %w; give --data-dir a folder that the gateway's user may write", err)
+	}
+	lock, err := vfs.Lock(filepath.Join(g.cfg.DataDir, "lock"))
+	var held *vfs.LockedError
+	if errors.As(err, &held) {
+		return fmt.Errorf("%w; stop it, or give this gateway a --data-dir of its own", err)
+	}
+	if err != nil {
+		return fmt.Errorf("data dir: %w", err)
+	}
+	g.lock = lock
+	return nil
+}
+
+func (g *gateway) openIngest() (err error) {
+	g.ingest, err = ingest.New(ingest.Config{Log: g.events, Topic: g.cfg.usageTopic(), Metrics: g.registry})
+	return err
+}
+
+func (g *gateway) openAuth() error {
+	keys, err := g.apiKeys(g.cfg)
+	if err != nil {
+		return err
+	}
+	if g.signing, err = sessionKeys(g.cfg, time.Now()); err != nil {
+		return fmt.Errorf("session signing keys: %w", err)
+	}
+	g.sessions, err = auth.NewSessions(auth.SessionConfig{TTL: g.cfg.SessionTTL.Duration, Grace: sessionGrace}, keys, g.signing)
+	return err
+}
+
+// apiKeys hashes the configured keys, or makes the default key when there is none.
+func (g *gateway) apiKeys(cfg *Config) (*auth.Keys, error) {
+	var specs []auth.KeySpec
+	for _, b := range cfg.Businesses {
+		for _, k := range b.Keys {
+			specs = append(specs, auth.KeySpec{Business: b.ID, Secret: k.Key, Permissions: k.Permissions})
+		}
+	}
+	g.defaultKey, g.defaultKeyPath = "", ""
+	if len(specs) == 0 {
+		var err error
+		if g.defaultKey, g.defaultKeyPath, err = defaultKey(cfg.DataDir); err != nil {
+			return nil, fmt.Errorf("default API key: %w", err)
+		}
+		specs = []auth.KeySpec{{Business: defaultBusiness, Secret: g.defaultKey}}
+	}
+	return auth.NewKeys(specs)
+}
+
+func (g *gateway) openPublic() error {
+	var err error
+	if g.http, err = httpd.New(httpd.Config{
+		Sessions:             g.sessions,
+		Ingest:               g.ingest,
+		Policy:               g.cfg.policy(),
+		SessionExpiredStatus: g.cfg.SessionExpiredStatus,
+		CoerceNumbers:        g.cfg.CoerceNumbers,
+		Lenient:              g.cfg.Lenient,
+		Metrics:              g.registry,
+		Notify:               g.notifyHTTP,
+	}); err != nil {
+		return err
+	}
+	if g.public, err = net.Listen("tcp", g.cfg.Listen); err != nil {
+		return fmt.Errorf("%w; choose another address with --listen", err)
+	}
+	if g.cfg.TLS.Cert == "" {
+		return nil
+	}
+	if err := g.loadCertificate(g.cfg.TLS); err != nil {
+		return err
+	}
+	g.public = tls.NewListener(g.public, &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return g.cert.Load(), nil },
+	})
+	return nil
+}
+
+// loadCertificate is for the start and for reloads: connections that are open keep the old one.
+func (g *gateway) loadCertificate(t TLSConfig) error {
+	if t.Cert == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return fmt.Errorf("TLS certificate: %w", err)
+	}
+	g.cert.Store(&cert)
+	return nil
+}
+
+func (g *gateway) openAdmin() error {
+	started := time.Now()
+	g.registry.GaugeFunc("tollgate_start_time_seconds", "When this process started, in Unix seconds.",
+		func() float64 { return float64(started.UnixMilli()) / 1e3 })
+	g.registry.GaugeFunc("tollgate_build_info", "Always 1; the label is the version.", func() float64 { return 1 }, "version", version)
+	g.registry.GaugeFunc("tollgate_ready", "1 when an event would be acknowledged now.", func() float64 {
+		if len(g.notReady()) > 0 {
+			return 0
+		}
+		return 1
+	})
+	a, err := openAdmin(g.cfg.AdminListen, g.registry.Handler(), g.notReady)
+	if err != nil {
+		return fmt.Errorf("%w; choose another address with --admin-listen", err)
+	}
+	g.admin = a
+	return nil
+}
+
+// notReady says what keeps the gateway from acknowledging an event now; nothing when it would.
+func (g *gateway) notReady() []string {
+	if g.draining.Load() {
+		return []string{"draining: this gateway was told to stop"}
+	}
+	var reasons []string
+	if err := g.events.Ready(); err != nil {
+		reasons = append(reasons, err.Error())
+	}
+	if err := g.ingest.Ready(); err != nil {
+		reasons = append(reasons, err.Error())
+	}
+	return reasons
+}
+
+// drain stops in the order in which events travel, so that whatever was taken is answered and whatever was answered is
+// in the log. A log that stands still is closed under the requests that wait for it: they are answered with what is
+// known, and only then are connections cut. ctx bounds all of it.
+//
+// An error is a fault of a room. That a client did not finish its request in time, or that Kafka did not answer, is
+// none: nobody was told that anything is durable. A line says so.
+func (g *gateway) drain(ctx context.Context) error {
+	g.draining.Store(true)
+	answered := make(chan error, 1)
+	go func() { answered <- g.http.Shutdown(ctx) }()
+	select {
+	case err := <-answered:
+		answered <- err
+	case <-time.After(drainAnswersMax):
+	}
+	patience, cancel := context.WithTimeout(ctx, drainLogMax)
+	defer cancel()
+	var faults []error
+	check := func(err error, msg string) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			g.log.Warn().Err(err).Msg(msg)
+		case err != nil:
+			faults = append(faults, err)
+		}
+	}
+	check(g.ingest.Drain(patience), "the log is closed under requests that wait for it")
+	check(g.events.Close(patience), "the log did not answer in time: what waited for it was answered as not known to be durable")
+	check(g.ingest.Drain(ctx), "requests were left waiting")
+	check(<-answered, "connections were cut in the middle of a request")
+	g.ingest, g.events, g.public = nil, nil, nil
+	return errors.Join(append(faults, g.close(ctx))...)
+}
+
+// close closes what is open, bottom up: what drain left, or an open that failed half-way.
+func (g *gateway) close(ctx context.Context) error {
+	var errs []error
+	if g.public != nil {
+		g.public.Close()
+	}
+	if g.http != nil && g.public != nil {
+		errs = append(errs, g.http.Shutdown(ctx))
+	}
+	if g.ingest != nil {
+		errs = append(errs, g.ingest.Drain(ctx))
+	}
+	if g.events != nil {
+		errs = append(errs, g.events.Close(ctx))
+	}
+	if g.admin != nil {
+		g.admin.close(ctx)
+	}
+	if g.lock != nil {
+		errs = append(errs, g.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (g *gateway) notifyHTTP(n httpd.Notice) {
+	line := g.log.Error().Str(logRoom, "httpd").Err(n.Err)
+	if n.Stack != nil {
+		line = line.Bytes(logStack, n.Stack)
+	}
+	line.Msg(n.What)
+}
