@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -146,6 +147,9 @@ func fingerprint(secret string) (id [8]byte) {
 }
 
 func checkBusiness(id string) error {
+	if isKeyShaped([]byte(id)) {
+		return errors.New("a business id begins like an API key; the business comes first, then its key")
+	}
 	if id == "" || len(id) > BusinessBytesMax {
 		return fmt.Errorf("business id %.80q: it must have 1 to %d characters", id, BusinessBytesMax)
 	}
@@ -188,9 +192,9 @@ func parseSecret(secret string) (restricted, livemode bool, err error) {
 		return p.restricted, p.livemode, nil
 	}
 	if strings.HasPrefix(secret, "pk_") {
-		return false, false, fmt.Errorf("a publishable key is public and proves nothing; use a secret (sk_) or restricted (rk_) key")
+		return false, false, errors.New("a publishable key is public and proves nothing; use a secret (sk_) or restricted (rk_) key")
 	}
-	return false, false, fmt.Errorf("a key must begin with sk_test_, sk_live_, rk_test_ or rk_live_")
+	return false, false, errors.New("a key must begin with sk_test_, sk_live_, rk_test_ or rk_live_")
 }
 
 func isAlphanumeric(c byte) bool {

@@ -17,7 +17,7 @@ type SessionConfig struct {
 	// on its way; 0 means 30 seconds, at most an hour. It is never told to clients.
 	Grace time.Duration
 	// CacheSlots is how many verified tokens are remembered: a power of two, 0 means 8192. A slot that is in use holds
-	// some 400 bytes. With fewer slots than live sessions tokens push each other out, and each costs an HMAC again.
+	// at most 400 bytes. With fewer slots than live sessions tokens push each other out, and each costs an HMAC again.
 	CacheSlots int
 	// Now gives the time for Mint; nil means time.Now.
 	Now func() time.Time
@@ -157,7 +157,8 @@ func (s *Sessions) verify(state *sessionState, token []byte, nowMs int64) (*Sess
 	if err != nil {
 		return nil, err
 	}
-	endMs := c.expiresMs + s.config.Grace.Milliseconds()
+	// A token also ends with the key that signed it, and for the client that is the same: it opens a new session.
+	endMs := min(c.expiresMs+s.config.Grace.Milliseconds(), signer.untilMs())
 	if nowMs >= endMs {
 		return nil, ErrExpired
 	}
@@ -167,7 +168,7 @@ func (s *Sessions) verify(state *sessionState, token []byte, nowMs int64) (*Sess
 	}
 	entry := &cacheEntry{
 		token: string(token),
-		endMs: min(endMs, signer.untilMs()),
+		endMs: endMs,
 		session: Session{
 			ID: c.session, Business: key.Business, Livemode: key.Livemode, KeyID: key.ID, Key: key,
 			CreatedMs: c.createdMs, ExpiresMs: c.expiresMs,

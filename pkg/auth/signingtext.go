@@ -40,7 +40,10 @@ func ParseSigningKeys(text []byte) (*SigningKeys, error) {
 		}
 		s.keys = append(s.keys, key)
 	}
-	return s, s.check()
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func parseSigningLine(words []string) (*signingKey, error) {
