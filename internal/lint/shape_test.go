@@ -95,12 +95,15 @@ func TestExportedNamesAreExplained(t *testing.T) {
 		if s.isTest() || s.ast.Name.Name == "main" {
 			continue
 		}
+		var above *ast.CommentGroup // over the function before, which may explain a pair
 		for _, d := range s.ast.Decls {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
-				if d.Name.IsExported() && exportedReceiver(d) && !(d.Recv != nil && wellKnown[d.Name.Name]) {
+				paired := d.Doc == nil && above != nil && strings.Contains(above.Text(), d.Name.Name)
+				if d.Name.IsExported() && exportedReceiver(d) && !paired && !(d.Recv != nil && wellKnown[d.Name.Name]) {
 					explained(t, r, d.Name, d.Doc)
 				}
+				above = d.Doc
 			case *ast.GenDecl:
 				for _, spec := range d.Specs {
 					switch spec := spec.(type) {
