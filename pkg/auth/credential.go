@@ -23,20 +23,18 @@ func Credential(authorization []byte, scratch *[CredentialBytesMax]byte) ([]byte
 	if len(authorization) > authorizationBytesMax {
 		return nil, ErrBadAuthorization
 	}
-	space := bytes.IndexByte(authorization, ' ')
-	if space < 0 {
-		return nil, ErrBadAuthorization
-	}
-	scheme, rest := authorization[:space], bytes.TrimLeft(authorization[space:], " ")
+	scheme, rest, _ := bytes.Cut(authorization, []byte{' '})
+	rest = bytes.TrimLeft(rest, " ")
+	isBearer := equalFoldASCII(scheme, "bearer")
 	switch {
+	case !isBearer && !equalFoldASCII(scheme, "basic"):
+		return nil, ErrBadAuthorization
 	case len(rest) == 0:
-		return nil, ErrNoCredentials
-	case equalFoldASCII(scheme, "bearer"):
+		return nil, ErrNoCredentials // what an SDK sends whose key is the empty string
+	case isBearer:
 		return rest, nil
-	case equalFoldASCII(scheme, "basic"):
-		return basicUser(rest, scratch)
 	}
-	return nil, ErrBadAuthorization
+	return basicUser(rest, scratch)
 }
 
 func basicUser(text []byte, scratch *[CredentialBytesMax]byte) ([]byte, error) {

@@ -28,6 +28,12 @@ type KeySpec struct {
 	Permissions []string
 }
 
+// String is what may be printed of a spec.
+func (s KeySpec) String() string { return s.Business + ":" + mask(s.Secret) }
+
+// GoString is String: %#v would show the secret otherwise.
+func (s KeySpec) GoString() string { return s.String() }
+
 // Key is one API key, without its secret. It is immutable; the same *Key is returned for the life of its Keys.
 type Key struct {
 	Business string
@@ -59,9 +65,7 @@ func NewKeys(specs []KeySpec) (*Keys, error) {
 		byDigest: make(map[[sha256.Size]byte]*Key, len(specs)),
 		byID:     make(map[[8]byte]*Key, len(specs)),
 	}
-	if _, err := rand.Read(k.salt[:]); err != nil {
-		return nil, fmt.Errorf("salt for API keys: %w", err)
-	}
+	rand.Read(k.salt[:]) // never fails: the process dies first
 	for _, spec := range specs {
 		if err := k.add(spec); err != nil {
 			return nil, err
@@ -122,6 +126,7 @@ func (k *Keys) Authenticate(authorization []byte) (*Key, error) {
 	}
 	digest := k.hash(secret)
 	key := k.byDigest[digest]
+	// The map has compared the digests already, in a time that is its own affair; this one is constant by contract.
 	if key == nil || subtle.ConstantTimeCompare(key.digest[:], digest[:]) != 1 {
 		if hasTokenPrefix(secret) {
 			return nil, ErrTokenAsKey

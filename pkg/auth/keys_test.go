@@ -3,6 +3,7 @@ package auth
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -65,8 +66,9 @@ func TestAnAuthorizationHeaderIsReadOrRefused(t *testing.T) {
 
 	f("", "", ErrNoCredentials)
 	f("  ", "", ErrNoCredentials)
-	f("Bearer", "", ErrBadAuthorization)
-	f("Bearer ", "", ErrBadAuthorization)
+	f("Bearer", "", ErrNoCredentials)
+	f("Bearer ", "", ErrNoCredentials)
+	f("Basic  ", "", ErrNoCredentials)
 	f(string(basic(":")), "", ErrNoCredentials)
 
 	f("sk_test_123", "", ErrBadAuthorization)
@@ -134,6 +136,15 @@ func TestAKeyInThePlaceOfABusinessIsNotShown(t *testing.T) {
 	_, err := NewKeys([]KeySpec{{Business: "sk_live_cafebabecafe", Secret: "acct_demo"}})
 	if err == nil || strings.Contains(err.Error(), "cafe") || !strings.Contains(err.Error(), "the business comes first") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAKeySpecDoesNotPrintItsSecret(t *testing.T) {
+	spec := KeySpec{Business: "acct_a", Secret: "sk_live_cafebabe"}
+	for _, format := range []string{"%v", "%+v", "%s", "%#v"} {
+		if got := fmt.Sprintf(format, []KeySpec{spec}); strings.Contains(got, "cafebabe") || !strings.Contains(got, "acct_a:sk_live_…") {
+			t.Errorf("%s: %s", format, got)
+		}
 	}
 }
 

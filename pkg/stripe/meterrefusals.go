@@ -46,10 +46,11 @@ func NoMeter[T string | []byte](eventName T) *Error {
 
 // ArchivedMeter: the meter of this event name was deactivated.
 func ArchivedMeter[T string | []byte](eventName T) *Error {
-	e := invalidRequest(statusBadRequest, "archived_meter",
-		"The meter with the event name '"+clip(eventName)+"' is inactive. Reactivate it before sending events.")
-	e.Param = "event_name"
-	return e
+	return &Error{
+		Status: statusBadRequest, Type: typeInvalidRequest, Code: "archived_meter",
+		Message: "The meter with the event name '" + clip(eventName) + "' is inactive. Reactivate it before sending events.",
+		Param:   "event_name",
+	}
 }
 
 // PayloadNoCustomer: the payload lacks key, the meter's customer key. param is the payload's name for it.

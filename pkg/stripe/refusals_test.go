@@ -248,6 +248,21 @@ func TestAsErrorNeverRevealsAForeignError(t *testing.T) {
 	}
 }
 
+func TestAnErrorReadsWellInALog(t *testing.T) {
+	f := func(e *Error, want string) {
+		t.Helper()
+		if e.Error() != want {
+			t.Errorf("got %q, want %q", e.Error(), want)
+		}
+	}
+	f(&Error{Status: 400, Type: "t", Code: "c", CodeV2: "v", Message: "Why."}, "400 c: Why.")
+	f(&Error{Status: 400, Type: "t", CodeV2: "v", Message: "Why."}, "400 v: Why.")
+	f(&Error{Status: 400, Type: "t", Message: "Why."}, "400 t: Why.")
+	if got := fields(t, (&Error{Status: 400, Type: "t", Message: "Why."}).AppendV2(nil)); got["code"] != "t" {
+		t.Errorf("v2 without a code: %v", got)
+	}
+}
+
 func TestHeadersStopWhenTheirReaderDoes(t *testing.T) {
 	full := RateLimited("x", 1, ReasonGlobalRate)
 	full.Close, full.ShouldRetry = true, RetryNo
