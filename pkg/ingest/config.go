@@ -26,6 +26,7 @@ var (
 )
 
 const (
+	ringsDefaultMin              = 4
 	defaultRingBytes             = 4 << 20
 	defaultFrameBytesMax         = 3 << 19 // 1.5 MiB: a body of 1 MiB with 100 events' keys, names and times
 	defaultTickets               = 16 << 10
@@ -48,10 +49,10 @@ type Config struct {
 	// Topic is the topic of all records.
 	Topic string
 
-	// Rings is the number of rings; 0 is one a core that Go may use.
+	// Rings is the number of rings; 0 is one a core that Go may use, at least 4: more rings take longer bursts.
 	Rings int
-	// RingBytes is the size of each ring, a power of two, at least twice FrameBytesMax; 0 is 4 MiB. Larger rings take
-	// longer bursts and cost more cache misses.
+	// RingBytes is the size of each ring, a power of two, at least twice FrameBytesMax; 0 is 4 MiB. What is
+	// appended while the drainer has no core must fit.
 	RingBytes int
 	// FrameBytesMax is the largest frame; 0 is 1.5 MiB. See Ingester.Submit on ErrTooLarge.
 	FrameBytesMax int
@@ -78,7 +79,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.Rings, min(runtime.GOMAXPROCS(0), ring.RingsMax))
+	setDefault(&c.Rings, min(max(ringsDefaultMin, runtime.GOMAXPROCS(0)), ring.RingsMax))
 	setDefault(&c.RingBytes, defaultRingBytes)
 	setDefault(&c.FrameBytesMax, defaultFrameBytesMax)
 	setDefault(&c.Tickets, defaultTickets)

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"fmt"
 	"runtime"
 	"time"
 
@@ -13,14 +12,7 @@ import (
 const (
 	// sweepBytes is how much of each ring is read before the next one has its turn.
 	sweepBytes = 64 << 10
-	// framesEnough and bytesEnough end a pause: the cost of a set is then spread over enough frames.
-	framesEnough = 32
-	bytesEnough  = 256 << 10
-
-	// probeEvery: of so many wake-ups in a quiet time one looks whether more requests come at once.
-	probeEvery = 16
-
-	noTimeout = -1
+	noTimeout  = -1
 )
 
 // drainer is the one goroutine between the rings and the log. Everything in it is its own, but for done.
@@ -37,18 +29,14 @@ type drainer struct {
 
 	done doneList
 
-	// For the pause between sets, see due:
-	frames       int // taken since the last set
-	bytes        int // of these
-	crowd        int // how many requests were seen to wait at once lately
-	lastHandOver time.Time
-	wakeUps      uint
-	lastMissed   time.Time // when a sweep last brought frames and all of them for partitions that are flying
-	closing      bool      // Drain was called: do not pause
+	pace    pace
+	closing bool // Drain was called: do not pause
 }
 
 func newDrainer(g *Ingester) *drainer {
 	d := &drainer{g: g}
+	d.pace.pause = g.cfg.PauseMin
+	d.pace.ringBytes = g.rings.Cap()
 	d.takeFrame = d.take
 	return d
 }
@@ -61,7 +49,7 @@ func (d *drainer) run() {
 
 		done := d.land()
 		d.sweep(now)
-		if d.due(now) {
+		if len(d.ready) > 0 && (d.closing || d.pace.due(now)) {
 			d.handOver(now)
 		}
 		// Last, so that the log works again while handlers are woken.
@@ -99,14 +87,14 @@ func (d *drainer) list(p *partition) {
 
 // sweep moves frames from the rings into batches until the rings are empty or the backlog is full.
 func (d *drainer) sweep(now time.Time) {
-	before := d.frames
+	before := d.pace.frames
 	for d.backlog < d.g.cfg.BacklogBytesMax && d.g.rings.Drain(sweepBytes, d.takeFrame) > 0 {
-		if len(d.ready) > 0 && d.bytes >= bytesEnough {
+		if len(d.ready) > 0 && d.pace.bytes >= bytesEnough {
 			break // let the log begin; the rest comes with the next turn
 		}
 	}
-	if d.frames > before && len(d.ready) == 0 {
-		d.lastMissed = now
+	if d.pace.frames > before && len(d.ready) == 0 {
+		d.pace.missed(now)
 	}
 }
 
@@ -147,8 +135,7 @@ func (d *drainer) take(frame []byte) {
 			s.parts++
 		}
 	}
-	d.frames++
-	d.bytes += len(frame)
+	d.pace.took(len(frame))
 }
 
 // begin sets the partitions up. A frame is only submitted when the log knows the topic.
@@ -195,21 +182,6 @@ func (d *drainer) fillNext(p *partition) *batch {
 	return b
 }
 
-// due tells whether what is ready should go to the log now.
-//
-// A log that takes milliseconds makes its own batches: what arrives while a batch flies is the next one. With a log that
-// answers at once each request would become a set, and with it a wake-up of this goroutine and a call of the log. So
-// while many requests come in, sets keep a distance of PauseMin, unless there is enough for one earlier. How many are
-// enough depends on how many seem to be waiting at once: where there is one client that waits for each answer, nobody
-// will come during the pause, and it would only be late.
-func (d *drainer) due(now time.Time) bool {
-	return len(d.ready) > 0 &&
-		(d.frames >= d.enough() || d.bytes >= bytesEnough || d.closing || now.Sub(d.lastHandOver) >= d.g.cfg.PauseMin)
-}
-
-// enough is the number of frames worth a set before PauseMin has passed.
-func (d *drainer) enough() int { return min(framesEnough, d.crowd*3/4) }
-
 // handOver gives the log the oldest batch of every partition that is ready.
 func (d *drainer) handOver(now time.Time) {
 	set := d.set[:0]
@@ -229,9 +201,7 @@ func (d *drainer) handOver(now time.Time) {
 	d.g.metrics.setBatches.Observe(int64(len(set)))
 	d.ready = d.ready[:0]
 	d.flying += len(set)
-	d.crowd = max(d.frames, d.crowd-(d.crowd+7)/8)
-	d.frames, d.bytes = 0, 0
-	d.lastHandOver = now
+	d.pace.handedOver(now)
 	d.g.cfg.Log.Append(set)
 	clear(set)
 	d.set = set[:0]
@@ -276,41 +246,22 @@ func (d *drainer) sleep(now time.Time) bool {
 		d.g.clockMs.Store(0) // nobody keeps the clock now
 	}
 	if gate.Sleep(timeout) && d.done.newest.Load() == nil {
-		d.letOthersAppend()
+		if d.pace.worthYielding() {
+			runtime.Gosched()
+		}
 	}
 	return true
 }
 
-// letOthersAppend is called when a frame has woken the drainer. Often it is the first of several: the handlers that can
-// run now append theirs before the drainer's turn comes again, and one set serves them all. Where there is one client
-// this would only move the drainer to another core; but whether there are more is seen by trying, so it is tried now
-// and then.
-func (d *drainer) letOthersAppend() {
-	d.wakeUps++
-	if d.crowd > 1 || d.wakeUps%probeEvery == 0 {
-		runtime.Gosched()
-	}
-}
-
 // plan decides what is worth waking up for, and when to get up by ourselves.
 func (d *drainer) plan(now time.Time) (until int, timeout time.Duration) {
-	pause := d.g.cfg.PauseMin
 	switch {
-	case len(d.ready) > 0 && d.due(now):
-		panic(fmt.Sprintf("BUG: ingest: %d partitions are ready and not handed over", len(d.ready)))
 	case len(d.ready) > 0: // pausing
-		return d.enough() - d.frames, pause - now.Sub(d.lastHandOver)
+		return d.pace.untilDue(now)
 	case d.backlog >= d.g.cfg.BacklogBytesMax: // only the log can make room
 		return ring.UntilWoken, noTimeout
 	case d.flying > 0 && d.flying == len(d.partitions): // frames can only go where they will wait anyway
 		return ring.UntilFilled, noTimeout
 	}
-	last := d.lastHandOver
-	if d.lastMissed.After(last) {
-		last = d.lastMissed
-	}
-	if since := now.Sub(last); since < pause && d.enough() > 1 {
-		return d.enough(), pause - since
-	}
-	return 1, noTimeout
+	return d.pace.untilWorth(now)
 }
