@@ -59,8 +59,13 @@ type Log struct {
 	mu sync.Mutex
 	// All below is guarded by mu, and so are the partitions and the brokers, see there.
 	brokers map[int32]*broker
+	// away is why no batch is taken at all: the cluster is out of reach. nil: it is not. A partition's own trouble is in
+	// partition.stalled.
+	away error
 	// configured: every topic's partitions are known.
 	configured bool
+	// toldAway: a Notice has said that Kafka could not be reached at start.
+	toldAway bool
 	// watchErr is what keeps watch from hearing of leaders, since watchFailing.
 	watchErr     error
 	watchFailing time.Time
@@ -102,6 +107,7 @@ func Open(config Config) (*Log, error) {
 	}
 	l.ctx, l.giveUp = context.WithCancel(context.Background())
 	l.outboxWork = sync.NewCond(&l.mu)
+	l.unready.Store(&unreadiness{commitlog.ErrUnavailable}) // until the first review, some lines below
 	l.counts.register(config.Metrics, l)
 	for _, tc := range config.Topics {
 		t := &topic{config: tc}
@@ -110,7 +116,7 @@ func Open(config Config) (*Log, error) {
 	}
 	l.watchFailing = time.Now()
 	l.watchErr = errors.New("not connected yet")
-	l.unready.Store(&unreadiness{fmt.Errorf("%w: Kafka at %v: not connected yet", commitlog.ErrUnavailable, config.Brokers)})
+	l.review(time.Now())
 	l.running.Go(l.watch)
 	l.running.Go(l.reviews)
 	l.running.Go(l.deliver)
@@ -157,7 +163,7 @@ func (l *Log) admit(b *commitlog.Batch) (*partition, error) {
 	}
 	all := t.all()
 	if all == nil {
-		return nil, l.Ready()
+		return nil, l.away
 	}
 	if b.Partition < 0 || int(b.Partition) >= len(all) {
 		return nil, fmt.Errorf("%w: topic %s has no partition %d", commitlog.ErrRefused, b.Topic, b.Partition)
@@ -166,7 +172,7 @@ func (l *Log) admit(b *commitlog.Batch) (*partition, error) {
 	if p.stalled != nil {
 		return nil, p.stalled
 	}
-	return p, l.Ready()
+	return p, l.away
 }
 
 // offer puts a partition on its leader's list when it has a batch to send. Without a leader, watch offers it later.
@@ -174,13 +180,9 @@ func (l *Log) offer(p *partition) {
 	if !p.waits() {
 		return
 	}
-	k := l.brokers[p.leader]
-	if k == nil {
-		return
+	if k := l.brokers[p.leader]; k != nil {
+		k.add(p)
 	}
-	p.listed = true
-	k.list = append(k.list, p)
-	k.work.Signal()
 }
 
 // complete hands a batch that no lane holds back to its owner, by way of deliver: Append and the others that call this
@@ -229,7 +231,8 @@ func (l *Log) BatchBytesMax(name string) int {
 	return 0
 }
 
-// Ready implements commitlog.Log. The error wraps commitlog.ErrUnavailable, or ErrClosed.
+// Ready implements commitlog.Log. It is not nil while no broker can be reached, and while partitions are stalled and no
+// other one has answered an append for StallMax: then Append may still take batches for those others. The error wraps commitlog.ErrUnavailable, or ErrClosed.
 func (l *Log) Ready() error { return l.unready.Load().err }
 
 // Close implements commitlog.Log. When ctx ends before all batches are answered, those that certainly never reached a
@@ -267,7 +270,6 @@ func (l *Log) stop() {
 		for _, n := range k.lanes {
 			n.conn.close()
 		}
-		k.work.Broadcast()
 	}
 	for _, t := range l.topics {
 		for _, p := range t.all() {

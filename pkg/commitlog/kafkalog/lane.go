@@ -33,8 +33,24 @@ type broker struct {
 	// since what ended one (a restart) has most likely ended the others.
 	generation int
 	list       []*partition // led by it, with a batch to send; in order of arrival
-	work       *sync.Cond   // on Log.mu
 	lanes      []*lane
+	idle       []*lane // those that wait for the list; the last one to come is woken first: its connection is fresh
+}
+
+// add puts a partition on the list. Whoever made it non-empty wakes a lane, which takes all that is there by then.
+func (k *broker) add(p *partition) {
+	p.listed = true
+	k.list = append(k.list, p)
+	if len(k.list) == 1 {
+		k.wake()
+	}
+}
+
+func (k *broker) wake() {
+	if last := len(k.idle) - 1; last >= 0 {
+		k.idle[last].woken <- struct{}{}
+		k.idle = k.idle[:last]
+	}
 }
 
 // lane is a goroutine that sends to one broker.
@@ -43,6 +59,8 @@ type lane struct {
 	broker *broker
 	// conn is replaced by the lane under Log.mu, so that others may close it; nil: none.
 	conn *conn
+	// woken holds one element when a lane that was idle is to look at the list.
+	woken chan struct{}
 
 	// Scratch of one attempt.
 	set     []*partition
@@ -52,9 +70,9 @@ type lane struct {
 
 // addBroker makes a broker known and starts its lanes. Log.mu is held.
 func (l *Log) addBroker(id int32, address string) *broker {
-	k := &broker{id: id, address: address, work: sync.NewCond(&l.mu)}
+	k := &broker{id: id, address: address}
 	for range lanesABroker {
-		n := &lane{log: l, broker: k}
+		n := &lane{log: l, broker: k, woken: make(chan struct{}, 1)}
 		k.lanes = append(k.lanes, n)
 		l.running.Go(n.run)
 	}
@@ -77,7 +95,13 @@ func (n *lane) take() bool {
 	n.log.mu.Lock()
 	defer n.log.mu.Unlock()
 	for len(k.list) == 0 && n.log.ctx.Err() == nil {
-		k.work.Wait()
+		k.idle = append(k.idle, n)
+		n.log.mu.Unlock()
+		select {
+		case <-n.woken:
+		case <-n.log.ctx.Done():
+		}
+		n.log.mu.Lock()
 	}
 	if n.log.ctx.Err() != nil {
 		return false
@@ -96,6 +120,9 @@ func (n *lane) take() bool {
 		taken++
 	}
 	k.list = slices.Delete(k.list, 0, taken)
+	if len(k.list) > 0 {
+		k.wake()
+	}
 	return true
 }
 
@@ -317,10 +344,10 @@ func (n *lane) settle(decide func(p *partition) (v verdict, base int64)) {
 				b.Base = base
 			}
 		}
-		if errors.Is(v.err, commitlog.ErrUnavailable) {
-			l.stall(p, v.err)
-		}
 		n.done = append(n.done, p.pop(now))
+		if errors.Is(v.err, commitlog.ErrUnavailable) {
+			l.stall(p, v.err) // the batches behind it would hear the same
+		}
 		l.offer(p)
 	}
 	if refresh {

@@ -58,8 +58,9 @@ type partition struct {
 	timer   *time.Timer // ends a pause
 	pause   time.Duration
 
-	// stalled says why new batches are turned away; nil: they are not.
-	stalled error
+	// stalled says why new batches are turned away, since stalledAt; nil: they are not.
+	stalled   error
+	stalledAt time.Time
 
 	producer recordbatch.Producer // ID -1: to be asked for. Sequence: the first batch's
 	wire     []byte               // the first batch as it is sent; nil: not encoded yet

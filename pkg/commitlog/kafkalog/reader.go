@@ -39,7 +39,7 @@ func (l *Log) find(name string, number int32) (*partition, error) {
 	}
 	all := t.all()
 	if all == nil {
-		return nil, l.Ready()
+		return nil, fmt.Errorf("%w: the partitions of %s are not known yet", commitlog.ErrUnavailable, name)
 	}
 	if number < 0 || int(number) >= len(all) {
 		return nil, fmt.Errorf("kafka: topic %s has no partition %d", name, number)

@@ -23,6 +23,8 @@ const (
 	watchPauseMax = time.Second
 	// reviewInterval is how often partitions are looked at.
 	reviewInterval = 100 * time.Millisecond
+	// stallMin is how long a partition turns batches away at least, so that trying again is not done by every request.
+	stallMin = time.Second
 	// patience: after this long without an answer leaders are asked for, in case they moved and the old one is silent.
 	patience = time.Second
 )
@@ -79,6 +81,11 @@ func (l *Log) watchHeard(err error, pause time.Duration) (wait time.Duration, as
 	if err != nil {
 		if l.watchErr == nil {
 			l.watchFailing = now
+		}
+		if !l.configured && !l.toldAway {
+			l.toldAway = true
+			l.outbox.notice(Notice{Kind: NoticeUnready, Text: fmt.Sprintf("Kafka can not be used yet, trying on: %v", err)})
+			l.outboxWork.Signal()
 		}
 		l.watchErr = err
 		l.review(now)
@@ -303,13 +310,15 @@ func (l *Log) review(now time.Time) {
 	if l.closing {
 		return
 	}
-	var err error
+	l.away = nil
 	switch {
 	case !l.configured:
-		err = fmt.Errorf("%w: Kafka at %v: %w", commitlog.ErrUnavailable, l.config.Brokers, l.watchErr)
+		l.away = fmt.Errorf("%w: Kafka at %v: %w", commitlog.ErrUnavailable, l.config.Brokers, l.watchErr)
 	case l.watchErr != nil && now.Sub(l.watchFailing) > l.config.StallMax:
-		err = fmt.Errorf("%w: no broker has answered for %v: %w", commitlog.ErrUnavailable, now.Sub(l.watchFailing).Round(time.Second), l.watchErr)
-	case stalled > 0 && now.Sub(l.answered) > l.config.StallMax:
+		l.away = fmt.Errorf("%w: no broker has answered for %v: %w", commitlog.ErrUnavailable, now.Sub(l.watchFailing).Round(time.Second), l.watchErr)
+	}
+	err := l.away
+	if err == nil && stalled > 0 && now.Sub(l.answered) > l.config.StallMax {
 		err = fmt.Errorf("%w (%d partitions)", example.stalled, stalled)
 	}
 	l.setReady(err)
@@ -346,7 +355,8 @@ func (l *Log) stall(p *partition, why error) {
 			why = fmt.Errorf("%w: %s-%d has not answered appends for %v: %w", commitlog.ErrUnavailable,
 				p.topic.config.Name, p.number, l.config.StallMax, cause)
 		}
-		p.stalled = why
+		p.stalled, p.stalledAt = why, time.Now()
+		l.lookForLeaders()
 	}
 	keep := 0
 	if p.flying != nil || p.doubt {
@@ -370,7 +380,8 @@ func (l *Log) probe() error {
 	candidates := map[string][]*partition{}
 	for _, t := range l.topics {
 		for _, p := range t.all() {
-			if k := l.brokers[p.leader]; k != nil && p.stalled != nil && len(p.queue) == 0 && p.inSync >= t.inSyncMin {
+			k := l.brokers[p.leader]
+			if k != nil && p.stalled != nil && time.Since(p.stalledAt) >= stallMin && len(p.queue) == 0 && p.inSync >= t.inSyncMin {
 				candidates[k.address] = append(candidates[k.address], p)
 			}
 		}
