@@ -246,3 +246,42 @@ func TestEveryErrorCodeInTheDocumentsIsSent(t *testing.T) {
 		t.Errorf("docs/COMPATIBILITY.md has %d rows of error codes: is the table still found?", rows)
 	}
 }
+
+// Every key of the configuration file, every variable and every flag is in docs/CONFIG.md, by the tags that decode them.
+func TestEverySettingIsDocumented(t *testing.T) {
+	r := read(t)
+	config := r.text("docs/CONFIG.md")
+	if config == nil {
+		t.Fatal("docs/CONFIG.md does not exist")
+	}
+	tag := regexp.MustCompile(`\b(yaml|env):"([^",]+)"`)
+	known := make(map[string]bool)
+	for _, s := range r.sources {
+		if s.dir() != "cmd/gateway" || s.isTest() {
+			continue
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			field, ok := n.(*ast.Field)
+			if !ok || field.Tag == nil {
+				return true
+			}
+			for _, m := range tag.FindAllStringSubmatch(field.Tag.Value, -1) {
+				known[m[2]] = true
+				if !regexp.MustCompile(`\b` + regexp.QuoteMeta(m[2]) + `\b`).Match(config.data) {
+					t.Errorf("%s: the setting %s is not in docs/CONFIG.md", r.line(field.Pos()), m[2])
+				}
+			}
+			return true
+		})
+	}
+	variable := regexp.MustCompile(`\bGATEWAY_[A-Z_]+\b`)
+	for _, doc := range documents(r) {
+		doc.lines(func(n int, line string) {
+			for _, name := range variable.FindAllString(line, -1) {
+				if !known[name] && name != "GATEWAY_BIN" {
+					t.Errorf("%s:%d: names the variable %s, which nothing reads", doc.path, n, name)
+				}
+			}
+		})
+	}
+}

@@ -67,20 +67,19 @@ func (g *Gauge) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(g.Value()))
 }
 
-// funcMetric reads its value from elsewhere at each scrape.
-type funcMetric struct {
+// gaugeFunc reads its value from elsewhere at each scrape.
+type gaugeFunc struct {
 	desc *prometheus.Desc
-	kind prometheus.ValueType
 	f    atomic.Pointer[func() float64]
 }
 
 // Describe implements prometheus.Collector.
-func (m *funcMetric) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc }
+func (g *gaugeFunc) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
 
 // Collect implements prometheus.Collector.
-func (m *funcMetric) Collect(ch chan<- prometheus.Metric) {
+func (g *gaugeFunc) Collect(ch chan<- prometheus.Metric) {
 	// Registered, but its function is stored a moment later: there is nothing to say yet.
-	if f := m.f.Load(); f != nil {
-		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, (*f)())
+	if f := g.f.Load(); f != nil {
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, (*f)())
 	}
 }

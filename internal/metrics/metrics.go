@@ -67,16 +67,7 @@ func (r *Registry) Gauge(name, help string, labels ...string) *Gauge {
 // again for the same name and labels, the new function takes the place of the old one: a room that was opened
 // again speaks for itself.
 func (r *Registry) GaugeFunc(name, help string, f func() float64, labels ...string) {
-	register(r, name, help, labels, func(d *prometheus.Desc) *funcMetric {
-		return &funcMetric{desc: d, kind: prometheus.GaugeValue}
-	}).f.Store(&f)
-}
-
-// CounterFunc is GaugeFunc for a number that only grows and is counted elsewhere. The name ends in _total.
-func (r *Registry) CounterFunc(name, help string, f func() float64, labels ...string) {
-	register(r, name, help, labels, func(d *prometheus.Desc) *funcMetric {
-		return &funcMetric{desc: d, kind: prometheus.CounterValue}
-	}).f.Store(&f)
+	register(r, name, help, labels, func(d *prometheus.Desc) *gaugeFunc { return &gaugeFunc{desc: d} }).f.Store(&f)
 }
 
 // Histogram returns the histogram with this name and these labels over these buckets.
