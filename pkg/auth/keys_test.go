@@ -92,6 +92,17 @@ func TestAnAuthorizationHeaderIsReadOrRefused(t *testing.T) {
 	f("Bearer tgst_"+strings.Repeat("A", SecretBytesMax), "", ErrTokenAsKey)
 }
 
+func TestTheLongestKeyIsNotAPrefixOfALongerOne(t *testing.T) {
+	secret := "sk_test_" + strings.Repeat("x", SecretBytesMax-len("sk_test_"))
+	keys := mustKeys(t, KeySpec{Business: "acct_a", Secret: secret})
+	if _, err := keys.Authenticate(bearer(secret)); err != nil {
+		t.Error(err)
+	}
+	if _, err := keys.Authenticate(bearer(secret + "x")); err != ErrUnknownKey {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAWrongKeyInTheConfigurationIsRefusedWithoutShowingIt(t *testing.T) {
 	f := func(want string, specs ...KeySpec) {
 		t.Helper()

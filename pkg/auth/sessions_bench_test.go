@@ -35,6 +35,8 @@ func TestVerifyAllocatesOnlyForATokenItHasNotMet(t *testing.T) {
 	f("two misses", 4, func() { d.Verify(token, nowMs); d.Verify(other, nowMs) })
 }
 
+// go test -run - -bench 'Verify|Peers' -count 3 on 2 shared vCPUs (AMD EPYC, busy), Go 1.26.8, best of three: hit 20 ns,
+// one of 1,000 sessions 23, miss 497, forged 712; the peers: HMAC each time 1,641, map with RWMutex 75, sync.Map 99.
 func BenchmarkVerifyHit(b *testing.B) {
 	d := newDesk(b, SessionConfig{})
 	_, token := d.mint(b, demoKey.Secret)

@@ -220,6 +220,42 @@ func TestEveryBitIsUnderTheMAC(t *testing.T) {
 	}
 }
 
+// Line breaks are nothing to a base64 decoder: a long text can hold a short token.
+func TestATokenOfLineBreaksIsRefused(t *testing.T) {
+	d := newDesk(t, SessionConfig{})
+	_, token := d.mint(t, demoKey.Secret)
+	_, foreign := newDesk(t, SessionConfig{}).mint(t, demoKey.Secret) // its signing key is not ours
+	for keep := len(tokenPrefix) + 8; keep < len(token); keep++ {
+		breaks := strings.Repeat("\n", len(token)-keep)
+		d.refused(t, append(bytes.Clone(token[:keep]), breaks...), d.nowMs(), ErrNotAToken)
+		if _, err := d.Verify(append(bytes.Clone(foreign[:keep]), breaks...), d.nowMs()); err == nil {
+			t.Errorf("accepted %d characters of a foreign token", keep)
+		}
+	}
+}
+
+// A gateway that shares the signing keys but has other API keys may sign what ours would not: its claims are checked
+// against the keys that we have.
+func TestASignedTokenOfAnotherBusinessOrModeIsRefused(t *testing.T) {
+	d := newDesk(t, SessionConfig{})
+	session, _ := d.mint(t, demoKey.Secret)
+	f := func(want error, change func(*Session)) {
+		t.Helper()
+		altered := session
+		change(&altered)
+		token := appendToken(nil, d.signing.signer(), &altered)
+		if _, err := d.Verify(token, d.nowMs()); err != want {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	f(nil, func(*Session) {})
+	f(ErrRevoked, func(s *Session) { s.Business = "acct_demo2" })
+	f(ErrRevoked, func(s *Session) { s.Business = "acct_dem" })
+	f(ErrRevoked, func(s *Session) { s.Livemode = true })
+	f(ErrRevoked, func(s *Session) { s.KeyID[0]++ })
+	f(ErrExpired, func(s *Session) { s.ExpiresMs = math.MinInt64 })
+}
+
 func TestWhatIsNoTokenIsToldApart(t *testing.T) {
 	d := newDesk(t, SessionConfig{})
 	for text, want := range map[string]error{
