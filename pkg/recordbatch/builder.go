@@ -95,6 +95,20 @@ func (b *Builder) Seal() []byte {
 	return h
 }
 
+// Gap returns a whole batch, stamped, that holds no records and takes the place of so many offsets from base on: what
+// Kafka leaves of a batch when compaction has removed all of it. At least one offset.
+func Gap(base int64, offsets int32) []byte {
+	h := make([]byte, HeaderBytes)
+	binary.BigEndian.PutUint32(h[posLength:], HeaderBytes-lengthBehind)
+	h[posMagic] = magic
+	binary.BigEndian.PutUint32(h[posLastDelta:], uint32(offsets-1))
+	binary.BigEndian.PutUint64(h[posBaseTimestamp:], math.MaxUint64) // -1: no timestamp
+	binary.BigEndian.PutUint64(h[posMaxTimestamp:], math.MaxUint64)
+	SetBase(h, base, -1)
+	Stamp(h, NoProducer)
+	return h
+}
+
 // varintBytes is the length of v as a zigzag varint.
 func varintBytes(v int64) int {
 	zigzag := uint64(v)<<1 ^ uint64(v>>63)

@@ -54,10 +54,21 @@ func (p *partition) holds(offset int64) error {
 
 // Next implements commitlog.Reader.
 func (r *reader) Next(ctx context.Context) ([]recordbatch.Record, error) {
-	v, err := r.p.wait(ctx, r.offset)
-	if err != nil {
-		return nil, err
+	for {
+		v, err := r.p.wait(ctx, r.offset)
+		if err != nil {
+			return nil, err
+		}
+		records, err := r.batch(v)
+		if err != nil || len(records) > 0 {
+			return records, err
+		}
+		// The batch is a gap that Repair has left.
 	}
+}
+
+// batch returns the records of the batch that holds the reader's offset, and goes past it.
+func (r *reader) batch(v view) ([]recordbatch.Record, error) {
 	if r.file == nil || r.base != v.base {
 		if err := r.open(v); err != nil {
 			return nil, err

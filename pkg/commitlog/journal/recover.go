@@ -159,19 +159,16 @@ func (p *partition) checkLast(saved mark) error {
 
 // settleTail cuts a file behind its last whole batch, and makes what lies between the checkpoint and there durable.
 //
-// That it can be read does not mean that it is on disk: after a failed fsync the page cache holds pages that are
-// neither written nor marked dirty, and the next fsync succeeds without them. Writing the same bytes again makes them
-// dirty.
+// That something can be read does not mean that it is on disk: after a failed fsync the page cache may hold pages and
+// a size that are neither written nor called dirty, and the next fsync succeeds without them. So the bytes are
+// written again, and the size is changed and set back, which makes both dirty.
 func (p *partition) settleTail(f vfs.File, floor, end, size int64, fault string) error {
-	if floor == size {
-		return nil
-	}
 	if end < size {
 		p.cfg.Notify(Notice{What: TornTail, File: p.active.path, Bytes: size - end, Err: errors.New(fault)})
 		p.metrics.torn.Add(uint64(size - end))
-		if err := f.Truncate(end); err != nil {
-			return err
-		}
+	}
+	if err := errors.Join(f.Truncate(end+1), f.Truncate(end)); err != nil {
+		return err
 	}
 	buf := make([]byte, min(readBytes, end-floor))
 	for at := floor; at < end; {

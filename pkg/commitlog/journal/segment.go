@@ -14,8 +14,8 @@ import (
 
 // segment is one file of a partition. Its fields are guarded by the partition's mu once it is in the list.
 type segment struct {
-	path string
-	base int64
+	path string // fixed
+	base int64  // fixed
 	// end is the number of bytes that may be read: the durable ones of the active segment, the file's size of a
 	// closed one. Behind the last record of a closed segment there may be bytes that were never acknowledged: the
 	// next segment's base decides, not end.
@@ -35,6 +35,9 @@ type times struct {
 type indexEntry struct{ offset, position int64 }
 
 func (t *times) add(h *recordbatch.Header) {
+	if h.Records == 0 {
+		return
+	}
 	if !t.known {
 		*t = times{first: h.BaseTimestamp, max: h.MaxTimestamp, known: true}
 	}

@@ -1,0 +1,209 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"tollgate/internal/vfs"
+	"tollgate/pkg/recordbatch"
+)
+
+// piece is a part of a repaired segment: bytes from..to of the damaged one, or bytes that take the place of others.
+type piece struct {
+	from, to int64
+	made     []byte // instead of from..to when not nil
+}
+
+// flaw is a place in a segment that is not right.
+type flaw struct {
+	position int64
+	bytes    int64 // that can not be kept
+	offsets  int64 // lost with them
+	reason   string
+	restored bool // the batch is whole but for its header, which was put right
+}
+
+func (f flaw) String() string {
+	if f.restored {
+		return fmt.Sprintf("position %d: %s; the batch's CRC tells that only its header is damaged", f.position, f.reason)
+	}
+	return fmt.Sprintf("position %d: %s; %d bytes and %d offsets can not be read", f.position, f.reason, f.bytes, f.offsets)
+}
+
+// salvage decides what of a segment can be kept: it is the one decision that Verify tells of and Repair carries out.
+// The kept batches have their old offsets, and gaps stand for what is lost, so that no reader's position moves.
+type salvage struct {
+	b      []byte
+	limit  int64 // offset at which the segment ends; -1: unknown, it is the last one
+	pieces []piece
+	flaws  []flaw
+	next   int64 // offset behind what is kept
+	tail   int64 // bytes at the end, behind the last batch kept
+}
+
+func salvageSegment(b []byte, base, limit int64) *salvage {
+	s := &salvage{b: b, limit: limit, next: base}
+	var at int64
+	for at < int64(len(b)) && s.next != limit {
+		at = s.step(at)
+	}
+	if s.next < limit {
+		reason := fmt.Sprintf("the file ends with offset %d, the next segment begins with %d", s.next, limit)
+		s.flaws = append(s.flaws, flaw{position: at, offsets: limit - s.next, reason: reason})
+		s.skipTo(limit)
+	}
+	return s
+}
+
+// step takes the batch at a position, or what can be had instead, and returns the position behind it.
+func (s *salvage) step(at int64) int64 {
+	h, err := recordbatch.Verify(s.b[at:])
+	end := at + int64(h.Length)
+	switch {
+	case err == nil && s.fits(h):
+		s.keep(at, end)
+		s.next = h.NextOffset()
+		return end
+	case err == nil:
+		reason := fmt.Sprintf("a batch begins with offset %d instead of %d", h.BaseOffset, s.next)
+		if s.gapBefore(h, end) {
+			s.flaws = append(s.flaws, flaw{position: at, offsets: h.BaseOffset - s.next, reason: reason})
+			s.skipTo(h.BaseOffset)
+			return at
+		}
+		return s.restore(at, end, reason)
+	case errors.Is(err, recordbatch.ErrShort):
+		err = errors.New("the file ends in the middle of a batch")
+	}
+	found, head := s.search(at + 1)
+	if s.headerOnly(at, found) {
+		return s.restore(at, found, err.Error())
+	}
+	f := flaw{position: at, bytes: found - at, reason: err.Error()}
+	switch {
+	case found == int64(len(s.b)):
+		s.tail = f.bytes
+	case head.BaseOffset > s.next && s.plausible(head, found-at):
+		f.offsets = head.BaseOffset - s.next
+		s.skipTo(head.BaseOffset)
+	}
+	s.flaws = append(s.flaws, f)
+	return found
+}
+
+// fits tells whether a sound batch is the one that belongs here.
+func (s *salvage) fits(h recordbatch.Header) bool {
+	return h.BaseOffset == s.next && (s.limit < 0 || h.NextOffset() <= s.limit)
+}
+
+// gapBefore tells whether a sound batch with a later offset stands behind a gap, or has a rotten offset itself, which
+// the CRC does not cover: the batch behind it decides.
+func (s *salvage) gapBefore(h recordbatch.Header, end int64) bool {
+	if h.BaseOffset <= s.next || s.limit >= 0 && h.NextOffset() > s.limit {
+		return false
+	}
+	follower, err := recordbatch.ParseHeader(s.b[end:])
+	if err != nil {
+		return s.limit == h.NextOffset()
+	}
+	return follower.BaseOffset == h.NextOffset()
+}
+
+// plausible tells whether so many offsets may have been lost with so many bytes.
+func (s *salvage) plausible(h recordbatch.Header, lost int64) bool {
+	if s.limit >= 0 {
+		return h.NextOffset() <= s.limit
+	}
+	return h.BaseOffset-s.next <= lost
+}
+
+// search finds the next sound batch; the end when there is none.
+func (s *salvage) search(from int64) (int64, recordbatch.Header) {
+	const magicAt = 16
+	for {
+		if from+magicAt >= int64(len(s.b)) {
+			return int64(len(s.b)), recordbatch.Header{}
+		}
+		i := bytes.IndexByte(s.b[from+magicAt:], 2)
+		if i < 0 {
+			return int64(len(s.b)), recordbatch.Header{}
+		}
+		from += int64(i)
+		if h, err := recordbatch.Verify(s.b[from:]); err == nil {
+			return from, h
+		}
+		from++
+	}
+}
+
+// headerOnly tells whether the bytes are a batch but for the fields that the CRC does not cover.
+func (s *salvage) headerOnly(from, to int64) bool {
+	if to-from < recordbatch.HeaderBytes {
+		return false
+	}
+	_, err := recordbatch.Verify(s.mended(from, to))
+	return err == nil
+}
+
+// mended returns a copy of a batch with the fields put right that its CRC does not cover.
+func (s *salvage) mended(from, to int64) []byte {
+	b := bytes.Clone(s.b[from:to])
+	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
+	b[16] = 2
+	recordbatch.SetBase(b, s.next, 0)
+	return b
+}
+
+func (s *salvage) restore(from, to int64, reason string) int64 {
+	b := s.mended(from, to)
+	h, err := recordbatch.Verify(b)
+	if err != nil || s.limit >= 0 && h.NextOffset() > s.limit {
+		s.flaws = append(s.flaws, flaw{position: from, bytes: to - from, reason: reason})
+		return to
+	}
+	s.flaws = append(s.flaws, flaw{position: from, reason: reason, restored: true})
+	s.pieces = append(s.pieces, piece{from: from, to: to, made: b})
+	s.next = h.NextOffset()
+	return to
+}
+
+func (s *salvage) keep(from, to int64) {
+	if n := len(s.pieces); n > 0 && s.pieces[n-1].made == nil && s.pieces[n-1].to == from {
+		s.pieces[n-1].to = to
+		return
+	}
+	s.pieces = append(s.pieces, piece{from: from, to: to})
+}
+
+// skipTo leaves a gap up to an offset.
+func (s *salvage) skipTo(offset int64) {
+	for s.next < offset {
+		n := min(offset-s.next, math.MaxInt32)
+		s.pieces = append(s.pieces, piece{made: recordbatch.Gap(s.next, int32(n))})
+		s.next += n
+	}
+}
+
+// readSegment reads a whole segment file: at most a segment's and a group's bytes.
+func readSegment(fs vfs.FS, path string) (b []byte, err error) {
+	f, err := fs.OpenFile(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b = make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil // it was being written: what was read is what there is
+	}
+	return b[:n], err
+}
