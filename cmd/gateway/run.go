@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,13 +26,18 @@ type serveCommand struct {
 
 func (c *serveCommand) Run(m *Main, onLine map[string]bool) error {
 	c.onLine = onLine
+	start := time.Now()
+	var files watch
+	if c.Config != "" {
+		files.add(c.Config)
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
+	files.add(cfg.watched()...)
 	tuneRuntime()
 	log := newLogger(m.Stderr)
-	start := time.Now()
 	g, err := open(cfg, log)
 	if err != nil {
 		return err
@@ -46,12 +50,11 @@ func (c *serveCommand) Run(m *Main, onLine map[string]bool) error {
 			log.Warn().Err(err).Msg("greeting not printed")
 		}
 	}
-	return g.run(m.Signals, c.load)
+	return g.run(m.Signals, newReloader(g, c.load, files))
 }
 
 // run serves until a signal ends it. It is the one goroutine that changes what is in force.
-func (g *gateway) run(signals <-chan os.Signal, load func() (*Config, error)) error {
-	r := newReloader(g, load)
+func (g *gateway) run(signals <-chan os.Signal, r *reloader) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	lastReady := ""
@@ -126,89 +129,4 @@ func (g *gateway) greet() greetingData {
 		Admin: g.admin.ln.Addr().String(), Log: g.cfg.logName(),
 		Business: defaultBusiness, Key: g.defaultKey, KeyFile: g.defaultKeyPath, Insecure: insecure,
 	}
-}
-
-// reloader puts a changed configuration in force.
-type reloader struct {
-	g     *gateway
-	load  func() (*Config, error)
-	files watch
-
-	reloaded, refused counter
-}
-
-type counter interface{ Add(n uint64) }
-
-func newReloader(g *gateway, load func() (*Config, error)) *reloader {
-	const name, help = "tollgate_config_reloads_total", "Reloads of keys, limits, signing keys and certificate, by what came of them."
-	r := &reloader{
-		g: g, load: load,
-		reloaded: g.registry.Counter(name, help, "result", "in_force"),
-		refused:  g.registry.Counter(name, help, "result", "refused"),
-	}
-	r.files.look(g.cfg.watched())
-	return r
-}
-
-// poll reloads when a file changed, and rotates signing keys when it is time.
-func (r *reloader) poll(now time.Time) {
-	if changed := r.files.changed(); len(changed) > 0 {
-		slices.Sort(changed)
-		r.reload(strings.Join(changed, ", "))
-		return
-	}
-	if r.g.cfg.SessionKeys == "" && now.Sub(r.g.signing.Created()) >= sessionKeysLife {
-		r.reload("rotation of the session signing keys")
-	}
-}
-
-// reload reads everything anew and puts it in force, or nothing of it: a file with a fault leaves the old state.
-func (r *reloader) reload(why string) {
-	restart, err := r.apply()
-	if err != nil {
-		r.refused.Add(1)
-		r.g.log.Error().Err(err).Str(logReason, why).Str(logHint, "what was in force stays so").Msg("reload refused")
-		return
-	}
-	r.reloaded.Add(1)
-	r.g.log.Info().Str(logReason, why).Int(logBusiness, len(r.g.cfg.Businesses)).Msg("reloaded")
-	if len(restart) > 0 {
-		r.g.log.Warn().Strs(logKeys, restart).Msg("these keys changed and need a restart")
-	}
-}
-
-func (r *reloader) apply() (restart []string, err error) {
-	g := r.g
-	cfg, err := r.load()
-	if err != nil {
-		return nil, err
-	}
-	// What cfg says of other settings is not in force: the data dir is still the one we hold the lock of.
-	restart = cfg.differsFrom(g.cfg)
-	next := *g.cfg
-	next.Businesses = cfg.Businesses
-	if next.TLS.Cert != "" && cfg.TLS.Cert != "" {
-		next.TLS = cfg.TLS
-	}
-	keys, err := g.apiKeys(&next)
-	if err != nil {
-		return nil, err
-	}
-	signing, err := sessionKeys(&next, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("session signing keys: %w", err)
-	}
-	// From here on only a BUG can fail: check has seen limits and certificate.
-	if err := g.loadCertificate(next.TLS); err != nil {
-		return nil, err
-	}
-	if err := g.http.SetPolicy(next.policy()); err != nil {
-		return nil, err
-	}
-	if err := g.sessions.Update(keys, signing); err != nil {
-		return nil, err
-	}
-	g.cfg, g.signing = &next, signing
-	r.files.look(next.watched())
-	return restart, nil
 }

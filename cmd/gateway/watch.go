@@ -20,11 +20,16 @@ type sighting struct {
 	hash [sha256.Size]byte
 }
 
-// look takes note of what the files hold now, forgetting others.
-func (w *watch) look(files []string) {
-	w.seen = make(map[string]sighting, len(files))
+// add begins to watch files, as they are now; those watched already stay as they were seen. A file is added before it is
+// read: what changes in between is then a change.
+func (w *watch) add(files ...string) {
+	if w.seen == nil {
+		w.seen = map[string]sighting{}
+	}
 	for _, f := range files {
-		w.seen[f] = sight(f, sighting{})
+		if _, ok := w.seen[f]; !ok {
+			w.seen[f] = sight(f, sighting{})
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ func TestWatchSeesChangedContentsOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "f")
 	write(t, file, "one")
 	var w watch
-	w.look([]string{file})
+	w.add(file)
 	f := func(what string, want bool) {
 		t.Helper()
 		if got := len(w.changed()) == 1; got != want {
@@ -68,7 +68,7 @@ func TestWatchFollowsTheLinksThatKubernetesSwaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	var w watch
-	w.look([]string{file})
+	w.add(file)
 	if got := w.changed(); len(got) != 0 {
 		t.Fatalf("changed without a change: %v", got)
 	}
