@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"tollgate/pkg/commitlog"
@@ -20,6 +21,8 @@ type fakeLog struct {
 	// records are in the log, err is what is said about that. It may block: each partition has its own goroutine.
 	// Nil: everything is written.
 	answer func(b *commitlog.Batch) (write bool, err error)
+
+	unknown atomic.Bool // the topic is not known yet
 
 	mu     sync.Mutex
 	ready  error
@@ -129,7 +132,13 @@ func (l *fakeLog) Ready() error {
 	return l.ready
 }
 
-func (l *fakeLog) Partitions(string) int       { return l.partitions }
+func (l *fakeLog) Partitions(string) int {
+	if l.unknown.Load() {
+		return 0
+	}
+	return l.partitions
+}
+
 func (l *fakeLog) BatchBytesMax(string) int    { return l.batchBytesMax }
 func (l *fakeLog) Close(context.Context) error { return nil }
 
