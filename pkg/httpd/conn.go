@@ -30,8 +30,8 @@ type conn struct {
 
 	bodyHeld int64 // bytes of the server's body budget held for the request that is being read
 
-	clock atomic.Uint64 // phase and the tick at which it began, see mark
-	got   atomic.Int64  // body bytes of the request that is being read
+	clock  atomic.Uint64 // phase and the tick at which it began, see mark
+	got    atomic.Int64  // body bytes of the request that is being read
 	cutOff atomic.Bool   // the watch gave up on the client
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"tollgate/internal/invariants"
 	"tollgate/pkg/auth"
+	"tollgate/pkg/meterevent"
 	"tollgate/pkg/stripe"
 )
 
@@ -33,12 +34,13 @@ type exchange struct {
 	tenant   *tenant
 	session  *auth.Session // nil with an API key
 
-	random *rand.ChaCha8
-	key    []byte // of a record
-	id     []byte // of an event that came without
-	answer []byte
-	form   stripe.Form
-	pairs  []stripe.Pair
+	random  *rand.ChaCha8
+	records meterevent.Recorder
+	key     []byte // of a record of a spread meter
+	id      []byte // of events that came without
+	answer  []byte
+	form    stripe.Form
+	pairs   []stripe.Pair
 
 	credential [auth.CredentialBytesMax]byte
 }
@@ -59,7 +61,8 @@ func (p *exchanges) put(x *exchange) {
 		invariants.Mangle(x.answer[:cap(x.answer)])
 		invariants.Mangle(x.key[:cap(x.key)])
 	}
-	*x = exchange{random: x.random, key: x.key[:0], id: x.id[:0], answer: x.answer[:0], form: x.form, pairs: x.pairs[:0]}
+	x.ctx, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, ""
+	x.headers = headers{}
 	p.pool.Put(x)
 }
 

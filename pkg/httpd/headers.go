@@ -45,7 +45,9 @@ func (h *headers) parse(raw []byte) *stripe.Error {
 			continue
 		}
 		if *field != nil {
-			return stripe.BadRequest("The header " + name + " must not be given twice.")
+			r := stripe.BadRequest("The header " + name + " must not be given twice.")
+			r.Close = true
+			return r
 		}
 		*field = trimOWS(line[colon+1:])
 	}
@@ -87,14 +89,6 @@ func (h *headers) field(name []byte) (*[]byte, string) {
 		}
 	}
 	return nil, ""
-}
-
-// check refuses what no endpoint takes.
-func (h *headers) check() *stripe.Error {
-	if len(h.idempotencyKey) > idempotencyKeyBytesMax {
-		return stripe.IdempotencyKeyTooLong(idempotencyKeyBytesMax)
-	}
-	return nil
 }
 
 // visible reports whether a header's value may be echoed: printable ASCII, not too long.

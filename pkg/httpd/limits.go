@@ -73,7 +73,7 @@ type sessionBuckets struct {
 const sessionWays = 8
 
 type sessionSet struct {
-	claim  sync.Mutex // guards changes of owner
+	claim  sync.Mutex                 // guards changes of owner
 	owner  [sessionWays]atomic.Uint64 // 0: nobody yet
 	bucket [sessionWays]bucket
 }

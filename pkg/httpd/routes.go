@@ -46,9 +46,6 @@ var routes = [...]route{
 	{"v1_meter_event_adjustments", "/v1/billing/meter_event_adjustments", v1, auth.MeterEventAdjustmentWrite, limitNone, (*Server).adjustmentV1},
 }
 
-// streamRoute is the hot one, and has another credential than the others.
-var streamRoute = &routes[0]
-
 // noRoute stands for every other path.
 var noRoute = route{name: "other"}
 

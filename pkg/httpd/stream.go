@@ -36,6 +36,7 @@ func (s *Server) stream(x *exchange) *stripe.Error {
 	}
 	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
 	x.identify(events)
+	x.records.Begin(x.business, x.livemode, x.receivedMs)
 	for i := range events {
 		x.addEvent(frame, &events[i])
 	}
@@ -81,16 +82,17 @@ const customerKey = "stripe_customer_id"
 // valueKey is the same for the value.
 const valueKey = "value"
 
-// addEvent writes an event's record into the frame.
+// addEvent writes an event's record into the frame. x.records has begun.
 func (x *exchange) addEvent(frame *ingest.Frame, e *meterevent.Event) {
-	x.key = meterevent.AppendKey(x.key[:0], x.business, x.livemode, e.Name)
+	key := x.records.Key(e.Name)
 	if len(x.tenant.spread) > 0 {
 		if n := x.tenant.spread[string(e.Name)]; n > 1 {
 			customer, _ := e.PayloadValue(customerKey)
-			x.key = meterevent.AppendBucket(x.key, bucketOf(customer, n))
+			x.key = meterevent.AppendBucket(append(x.key[:0], key...), bucketOf(customer, n))
+			key = x.key
 		}
 	}
-	frame.End(meterevent.AppendRecord(frame.Begin(x.key), x.business, x.livemode, e, x.receivedMs))
+	frame.End(x.records.Append(frame.Begin(key), e))
 }
 
 // addAdjustment writes an adjustment's record: into every key of a spread meter, since it names no customer, and each

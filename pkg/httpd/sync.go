@@ -100,6 +100,7 @@ func (s *Server) oneEvent(x *exchange, reading *reading, event *meterevent.Event
 	one := [1]meterevent.Event{*event}
 	x.identify(one[:])
 	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
+	x.records.Begin(x.business, x.livemode, x.receivedMs)
 	x.addEvent(frame, &one[0])
 	answer := stripe.MeterEvent{
 		EventName: one[0].Name, Identifier: one[0].Identifier, Payload: one[0].Payload,

@@ -1,0 +1,331 @@
+package httpd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tollgate/pkg/auth"
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/ingest"
+	"tollgate/pkg/recordbatch"
+)
+
+// Credentials of the tests.
+const (
+	testKey       = "sk_test_123"
+	liveKey       = "sk_live_456"
+	otherKey      = "sk_test_other"
+	eventsOnlyKey = "rk_test_events"
+	idleKey       = "rk_test_nothing"
+)
+
+// memoryLog is the least commitlog.Log: every batch is durable at once. It keeps the records when keep is set.
+type memoryLog struct {
+	keep       bool
+	partitions int
+
+	mu      sync.Mutex
+	records []recordbatch.Record
+}
+
+func (l *memoryLog) Append(set []*commitlog.Batch) {
+	for _, b := range set {
+		if l.keep {
+			l.scan(b.Bytes)
+		}
+		b.Err = nil
+		b.Done(b)
+	}
+}
+
+func (l *memoryLog) scan(batch []byte) {
+	recordbatch.Stamp(batch, recordbatch.NoProducer)
+	var s recordbatch.Scanner
+	if err := s.Reset(batch, 1<<20); err != nil {
+		panic(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s.Next() {
+		r := s.Record()
+		r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+		l.records = append(l.records, r)
+	}
+}
+
+func (l *memoryLog) Partitions(string) int    { return l.partitions }
+func (l *memoryLog) BatchBytesMax(string) int { return 1 << 20 }
+func (l *memoryLog) Bounds(context.Context, string, int32) (int64, int64, error) {
+	return 0, 0, nil
+}
+
+func (l *memoryLog) NewReader(string, int32, int64) (commitlog.Reader, error) {
+	return nil, commitlog.ErrUnavailable
+}
+func (l *memoryLog) Ready() error                { return nil }
+func (l *memoryLog) Close(context.Context) error { return nil }
+
+// scripted is an Ingester whose answers a test can choose.
+type scripted struct {
+	*ingest.Ingester
+	err   atomic.Pointer[error]
+	panic atomic.Bool
+	hold  atomic.Pointer[chan struct{}] // Submit waits for it
+}
+
+func (f *scripted) fail(err error) { f.err.Store(&err) }
+
+func (f *scripted) Submit(frame *ingest.Frame) error {
+	if f.panic.Load() {
+		panic("a fault of the handler's")
+	}
+	if hold := f.hold.Load(); hold != nil {
+		<-*hold
+	}
+	if err := f.err.Load(); err != nil && *err != nil {
+		frame.Release()
+		return *err
+	}
+	return f.Ingester.Submit(frame)
+}
+
+// fixture is a running server.
+type fixture struct {
+	t        testing.TB
+	srv      *Server
+	log      *memoryLog
+	ingest   *scripted
+	sessions *auth.Sessions
+	addr     string
+	notices  chan Notice
+}
+
+func newFixture(t testing.TB, change func(*Config)) *fixture {
+	t.Helper()
+	f := &fixture{t: t, log: &memoryLog{keep: true, partitions: 4}, notices: make(chan Notice, 100)}
+	keys, err := auth.NewKeys([]auth.KeySpec{
+		{Business: "acct_demo", Secret: testKey},
+		{Business: "acct_demo", Secret: liveKey},
+		{Business: "acct_other", Secret: otherKey},
+		{Business: "acct_demo", Secret: eventsOnlyKey, Permissions: []string{"billing_meter_event_write"}},
+		{Business: "acct_demo", Secret: idleKey},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signing, err := auth.NewSigningKeys(rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Notify: func(n Notice) {
+		select {
+		case f.notices <- n:
+		default:
+		}
+	}}
+	if change != nil {
+		change(&cfg)
+	}
+	if f.sessions, err = auth.NewSessions(auth.SessionConfig{Now: cfg.Now}, keys, signing); err != nil {
+		t.Fatal(err)
+	}
+	g, err := ingest.New(ingest.Config{Log: f.log, Topic: "tollgate.usage", PauseMin: 0, RingBytes: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.ingest = &scripted{Ingester: g}
+	cfg.Sessions, cfg.Ingest = f.sessions, f.ingest
+	if f.srv, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	f.addr = f.listen(nil)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := f.srv.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		_ = g.Drain(ctx)
+	})
+	return f
+}
+
+// listen serves one more listener on the loopback, through wrap if given, and returns its address.
+func (f *fixture) listen(wrap func(net.Listener) net.Listener) string {
+	f.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	if wrap != nil {
+		ln = wrap(ln)
+	}
+	go func() {
+		if err := f.srv.Serve(ln); err != nil {
+			f.t.Error(err)
+		}
+	}()
+	return addr
+}
+
+func (f *fixture) token(key string) string {
+	f.t.Helper()
+	k, err := f.sessions.Keys().Authenticate([]byte("Bearer " + key))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	_, token, err := f.sessions.Mint(k)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(token)
+}
+
+// records returns what is in the log and forgets it.
+func (f *fixture) records() []recordbatch.Record {
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	r := f.log.records
+	f.log.records = nil
+	return r
+}
+
+// answer is a response, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	close  bool
+}
+
+// failure is the error object of an envelope.
+type failure struct{ Type, Code, Message, Param string }
+
+// failure checks that the answer is an envelope and returns its error.
+func (a *answer) failure(t testing.TB) failure {
+	t.Helper()
+	var e struct{ Error *failure }
+	dec := json.NewDecoder(strings.NewReader(a.body))
+	dec.DisallowUnknownFields()
+	if err := json.Unmarshal([]byte(a.body), &e); err != nil || e.Error == nil || e.Error.Message == "" || e.Error.Type == "" {
+		t.Fatalf("no error envelope in %d %q: %v", a.status, a.body, err)
+	}
+	return *e.Error
+}
+
+// call is one request by net/http.
+type call struct {
+	method, path, key, body string
+	contentType             string // "-": none; "": what the API version takes
+	header                  map[string]string
+}
+
+func (f *fixture) do(c call) *answer {
+	f.t.Helper()
+	a, err := f.try(c)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return a
+}
+
+func (f *fixture) try(c call) (*answer, error) {
+	method := c.method
+	if method == "" {
+		method = "POST"
+	}
+	req, err := http.NewRequest(method, "http://"+f.addr+c.path, strings.NewReader(c.body))
+	if err != nil {
+		return nil, err
+	}
+	if c.body == "" {
+		req.Body = http.NoBody
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	switch {
+	case c.contentType == "" && strings.HasPrefix(c.path, "/v1/"):
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	case c.contentType == "":
+		req.Header.Set("Content-Type", "application/json")
+	case c.contentType != "-":
+		req.Header.Set("Content-Type", c.contentType)
+	}
+	for k, v := range c.header {
+		req.Header.Set(k, v)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	return readAnswer(resp)
+}
+
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 10 * time.Second}
+
+func readAnswer(resp *http.Response) (*answer, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &answer{status: resp.StatusCode, header: resp.Header, body: string(body), close: resp.Close}, nil
+}
+
+// raw sends bytes over a socket of its own, closes its sending side, and returns all answers until the server closes.
+func (f *fixture) raw(request string) []*answer {
+	f.t.Helper()
+	nc, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(8 * time.Second))
+	go func() {
+		_, _ = io.WriteString(nc, request) // the server may close before it has read all
+		_ = nc.(*net.TCPConn).CloseWrite()
+	}()
+	return readAnswers(f.t, nc)
+}
+
+func readAnswers(t testing.TB, nc net.Conn) []*answer {
+	t.Helper()
+	var answers []*answer
+	br := bufio.NewReader(nc)
+	for {
+		if _, err := br.Peek(1); err != nil {
+			if ne, ok := err.(net.Error); ok && ne.Timeout() {
+				t.Fatal("the server neither answered nor closed the connection")
+			}
+			return answers
+		}
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatalf("answer %d is no HTTP: %v", len(answers)+1, err)
+		}
+		a, err := readAnswer(resp)
+		if err != nil {
+			t.Fatalf("answer %d: %v", len(answers)+1, err)
+		}
+		if a.header.Get("Content-Type") != "application/json" || !json.Valid([]byte(a.body)) || a.body[0] != '{' {
+			t.Errorf("answer %d is not a JSON object: %v %q", len(answers)+1, a.header, a.body)
+		}
+		answers = append(answers, a)
+	}
+}
+
+// oneEvent is the smallest stream body.
+const oneEvent = `{"events":[{"event_name":"api_requests","identifier":"id_1","payload":{"stripe_customer_id":"cus_1","value":"25"}}]}`
