@@ -1,5 +1,7 @@
 package meterevent
 
+import "tollgate/internal/invariants"
+
 // Options choose how a Decoder judges what Stripe leaves open.
 type Options struct {
 	// CoerceNumbers takes payload values that are JSON integers as their text: {"value":5} is {"value":"5"}.
@@ -28,6 +30,8 @@ type Decoder struct {
 	events  []Event
 	dates   dateCache
 	layout  layout
+	// scanOnly turns guessing off, for tests and benchmarks that compare the two ways.
+	scanOnly bool
 }
 
 // scratchKeepBytes is the most scratch that a Decoder keeps between calls; a giant is left to the collector.
@@ -79,6 +83,7 @@ func (d *Decoder) Adjustment(body []byte) (Adjustment, error) {
 }
 
 func (d *Decoder) begin(body []byte) {
+	invariants.Mangle(d.scratch[:cap(d.scratch)])
 	d.body, d.fault, d.index, d.blanks, d.layout.misses = body, nil, -1, 0, 0
 	d.names, d.events, d.scratch = d.names[:0], d.events[:0], d.scratch[:0]
 	if cap(d.scratch) > scratchKeepBytes {

@@ -6,8 +6,8 @@ package meterevent
 //
 // so each event is first compared with the layout of an earlier one, literal by literal, and only its values are looked
 // at. Nothing is accepted by a guess that the scanner would refuse or read otherwise: the text between the values is the
-// same, byte for byte, as in an event that the scanner accepted, and each value must be plain ASCII within the limits.
-// Whatever else turns up is a miss, and the scanner reads the event from its beginning.
+// same, byte for byte, as in an event that the scanner accepted, and each value is a string that the scanner's own scanText
+// passes, or a time. Whatever else turns up is a miss, and the scanner reads the event from its beginning.
 type layout struct {
 	// text is the event that was learned from; the literals are views of it.
 	text   []byte
@@ -52,8 +52,8 @@ func (d *Decoder) guessOrScan(i int, ev *Event) int {
 		}
 		*ev = Event{}
 	}
-	if i = d.event(i, ev); i == failed {
-		return failed
+	if i = d.event(i, ev); i == failed || d.scanOnly {
+		return i
 	}
 	// Learning costs half of a scan. It follows the first, second, fourth, eighth… miss of a request, so that a request
 	// whose events are all different pays for seven layouts.
@@ -85,8 +85,11 @@ func (d *Decoder) guess(i int, ev *Event) int {
 			}
 			continue
 		}
-		form := textForm(0)
-		if i, form = scanText(b, value); form != textASCII || !ev.take(p.slot, b[value:i:i]) {
+		form := textASCII
+		if i, form = scanText(b, value); form >= textEscaped && (form == textBroken || p.slot != slotPayload) {
+			return failed
+		}
+		if !ev.take(p.slot, b[value:i:i]) {
 			return failed
 		}
 	}
@@ -99,7 +102,8 @@ func (d *Decoder) guess(i int, ev *Event) int {
 	return i
 }
 
-// take sets the field for a value of plain ASCII, if it is within the limits.
+// take sets the field for the text of a value. The limits are applied to its bytes in the body, which are no fewer than its
+// characters, or its bytes decoded: what fits here fits.
 func (e *Event) take(s slot, text []byte) bool {
 	switch s {
 	case slotPayload:

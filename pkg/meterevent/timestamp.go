@@ -177,17 +177,25 @@ func AppendTime(dst []byte, ms int64) []byte {
 	year, month, day := civilFromDays(uint32(days))
 	seconds, milli := clock/1000, clock%1000
 	hour, minute, second := seconds/3600, seconds/60%60, seconds%60
-	return append(dst,
-		digitPairs[year/100*2], digitPairs[year/100*2+1], digitPairs[year%100*2], digitPairs[year%100*2+1], '-',
-		digitPairs[month*2], digitPairs[month*2+1], '-',
-		digitPairs[day*2], digitPairs[day*2+1], 'T',
-		digitPairs[hour*2], digitPairs[hour*2+1], ':',
-		digitPairs[minute*2], digitPairs[minute*2+1], ':',
-		digitPairs[second*2], digitPairs[second*2+1], '.',
-		'0'+byte(milli/100), digitPairs[milli%100*2], digitPairs[milli%100*2+1], 'Z')
+	dst = append(dst, "0000-00-00T00:00:00.000Z"...)
+	b := dst[len(dst)-24:]
+	putPair(b[0:], year/100)
+	putPair(b[2:], year%100)
+	putPair(b[5:], month)
+	putPair(b[8:], day)
+	putPair(b[11:], hour)
+	putPair(b[14:], minute)
+	putPair(b[17:], second)
+	b[20] += byte(milli / 100)
+	putPair(b[21:], milli%100)
+	return dst
 }
 
-const digitPairs = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"
+// putPair writes a number below 100 as two digits.
+func putPair(b []byte, n uint32) {
+	tens := n * 103 >> 10
+	binary.LittleEndian.PutUint16(b, uint16('0'+tens|('0'+n-tens*10)<<8))
+}
 
 // The calendar below counts years from March, so that the leap day is the last of its year and the days before a month
 // are a linear formula, and works on eras of 400 years, which all have the same days. After Howard Hinnant, "chrono-

@@ -1,0 +1,105 @@
+package meterevent_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"tollgate/pkg/meterevent"
+)
+
+func TestEventsWrittenAlikeAreScannedOnce(t *testing.T) {
+	f := func(name string, event func(i int) string, wantMisses int) {
+		t.Helper()
+		var events []string
+		for i := range 100 {
+			events = append(events, event(i))
+		}
+		body := []byte(`{"events":[` + strings.Join(events, ", ") + `]}`)
+		d := meterevent.NewDecoder(meterevent.Options{})
+		for _, want := range []int{wantMisses, wantMisses - 1} { // the second request begins with what the first one left
+			if _, err := d.Stream(body); err != nil {
+				t.Fatal(err)
+			}
+			if d.Misses() > want {
+				t.Errorf("%s: %d events were scanned, want %d", name, d.Misses(), want)
+			}
+		}
+	}
+	f("go", func(i int) string {
+		return fmt.Sprintf(`{"event_name":"m%d","identifier":"id-%d","payload":{"value":"%d"},"timestamp":"2026-11-2%dT12:00:00Z"}`, i%3, i*i, i*i*i, i%10)
+	}, 1)
+	f("python", func(i int) string {
+		return fmt.Sprintf(`{"event_name": "m", "identifier": null, "payload": {"a\u00e9": "é \n", "value": "%d"}, "timestamp": 17953%05d}`, i, i)
+	}, 1)
+	f("no timestamp, no identifier", func(i int) string {
+		return fmt.Sprintf(`{"payload":{},"event_name":"m%d"}`, i)
+	}, 1)
+	f("one escape in a hundred", func(i int) string {
+		if i == 50 {
+			return `{"event_name":"\u0061","payload":{}}`
+		}
+		return `{"event_name":"a","payload":{}}`
+	}, 2)
+}
+
+// What a layout is learned from is the text of a sender. Here a first event sets a trap, and the second one must be read as
+// if there had been no first.
+func TestALayoutNeverChangesWhatAnEventMeans(t *testing.T) {
+	f := func(o meterevent.Options, first, second string) {
+		t.Helper()
+		body := []byte(`{"events":[` + first + `,` + second + `]}`)
+		pair := decoderPair{meterevent.NewDecoder(o), meterevent.NewDecoder(o).ScanOnly()}
+		want, wantErr := pair.scan.Stream(body)
+		if _, err := pair.guess.Stream([]byte(`{"events":[` + first + `]}`)); err != nil {
+			t.Fatalf("the first event: %v", err)
+		}
+		checkGuess(t, pair.guess, body, want, wantErr)
+	}
+	strict, lenient, coerce := meterevent.Options{}, meterevent.Options{Lenient: true}, meterevent.Options{CoerceNumbers: true}
+	const alike = `{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`
+	for _, second := range []string{
+		alike,
+		`{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:0`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"v","k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"` + strings.Repeat("v", 500) + `"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"` + strings.Repeat("v", 501) + `"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"` + strings.Repeat("n", 101) + `","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"` + strings.Repeat("i", 101) + `","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a\n","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"\ud800"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"` + "\xff" + `"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:0\u005a"}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"2026-02-29T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"12345678901234567890"}`,
+		`{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"1795294370"}`,
+	} {
+		f(strict, alike, second)
+	}
+	// Numbers end where the next literal begins, and JSON has none with a zero in front.
+	const number = `{"event_name":"a","payload":{},"timestamp":1795294370}`
+	for _, text := range []string{"1795294371", "17952943711", "0795294370", "-795294370", "179529437", "1795294.70", "17952943e1", `"79529437"`, "null", "000000000"} {
+		f(strict, number, strings.Replace(number, "1795294370", text, 1))
+	}
+	// null stays null, and a property that was absent may come.
+	f(strict, `{"event_name":"a","identifier":null,"payload":{}}`, `{"event_name":"a","identifier":"i","payload":{}}`)
+	f(strict, `{"event_name":"a","payload":{}}`, `{"event_name":"a","payload":{},"identifier":"i"}`)
+	f(strict, `{"event_name":"a","payload":{}}`, `{"event_name":"a","payload":{"k":"v"}}`)
+	// White space in the payload, and names with escapes.
+	f(strict, `{ "event_name" : "a" , "payload" : { "k" : "v" } }`, `{ "event_name" : "b" , "payload" : { "k" : "w w" } }`)
+	f(strict, `{"event_n\u0061me":"a","payload":{}}`, `{"event_n\u0061me":"b","payload":{}}`)
+	f(strict, `{"event_name":"a","payload":{"\u006b":"v"}}`, `{"event_name":"b","payload":{"\u006b":"w"}}`)
+	// What is skipped must not be taken for the payload or a time.
+	f(lenient, `{"x":{"y":"z"},"event_name":"a","payload":{"k":"v"}}`, `{"x":{"y":"\\"},"event_name":"b","payload":{"k":"w"}}`)
+	f(lenient, `{"event_name":"a","payload":{"k":"v"},"x":{"y":"z"}}`, `{"event_name":"b","payload":{"k":"w"},"x":{"y":"zz"}}`)
+	f(lenient, `{"event_name":"a","payload":{},"x":1}`, `{"event_name":"b","payload":{},"x":2}`)
+	f(lenient, `{"event_name":"a","payload":{},"x":null,"z":[1]}`, `{"event_name":"b","payload":{},"x":null,"z":[1]}`)
+	f(lenient, `{"event_name":"a","payload":{},"x":"1"}`, `{"event_name":"b","payload":{},"x":"2"}`)
+	f(coerce, `{"event_name":"a","payload":{"k":5}}`, `{"event_name":"b","payload":{"k":6}}`)
+	f(coerce, `{"event_name":"a","payload":{"k":"5"}}`, `{"event_name":"b","payload":{"k":6}}`)
+	f(strict, `{"event_name":"a","payload":{"k":"`+strings.Repeat("v", 500)+`"}}`, `{"event_name":"b","payload":{"k":""}}`)
+}
