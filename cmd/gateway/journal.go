@@ -1,3 +1,74 @@
 package main
 
-type journalCommand struct{}
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"tollgate/internal/vfs"
+	"tollgate/pkg/commitlog/journal"
+)
+
+// journalCommand looks at the files of the embedded log.
+type journalCommand struct {
+	Verify journalVerify `cmd:"" help:"Read every byte and say what is damaged; exit 1 if anything is. The gateway must be stopped."`
+	Dump   journalDump   `cmd:"" help:"Print records as JSON, one to a line. The gateway may run."`
+	Repair journalRepair `cmd:"" help:"Set damaged bytes aside and make the rest readable. The gateway must be stopped."`
+}
+
+// journalPlace finds the journal: the flag or variable alone, since the file's other settings do not matter here.
+type journalPlace struct {
+	DataDir string `help:"The gateway's data dir." default:"./data" env:"GATEWAY_DATA_DIR" placeholder:"DIR"`
+}
+
+func (p journalPlace) dir() string { return filepath.Join(p.DataDir, "journal") }
+
+// alone runs f while no gateway has the data dir.
+func (p journalPlace) alone(f func() error) (err error) {
+	if _, err := vfs.OS.ReadDir(p.dir()); err != nil {
+		return fmt.Errorf("%w; is --data-dir right?", err)
+	}
+	lock, err := vfs.Lock(filepath.Join(p.DataDir, "lock"))
+	if err != nil {
+		return fmt.Errorf("%w; stop the gateway first", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	return f()
+}
+
+type journalVerify struct{ journalPlace }
+
+func (c *journalVerify) Run(m *Main) error {
+	return c.alone(func() error {
+		faults, err := journal.Verify(vfs.OS, c.dir(), m.Stdout)
+		if err == nil && faults > 0 {
+			err = fmt.Errorf("%d faults in %s; `gateway journal repair --data-dir %s` sets damaged bytes aside and keeps the rest", faults, c.dir(), c.DataDir)
+		}
+		return err
+	})
+}
+
+type journalDump struct {
+	journalPlace
+	Topic     string `help:"Only this topic."`
+	Partition int32  `help:"Only this partition." default:"-1" placeholder:"N"`
+	Offset    int64  `help:"Begin at this offset." placeholder:"N"`
+	Limit     int    `help:"At most so many records of each partition; 0: all." placeholder:"N"`
+	Batches   bool   `help:"A line for each batch, with its place in its file, instead of each record."`
+}
+
+func (c *journalDump) Run(m *Main) error {
+	w := bufio.NewWriterSize(m.Stdout, 64<<10)
+	err := journal.Dump(vfs.OS, c.dir(), journal.DumpOptions{
+		Topic: c.Topic, Partition: c.Partition, Offset: c.Offset, Limit: c.Limit, Batches: c.Batches,
+	}, w)
+	return errors.Join(err, w.Flush())
+}
+
+type journalRepair struct{ journalPlace }
+
+func (c *journalRepair) Run(m *Main) error {
+	return c.alone(func() error { return journal.Repair(vfs.OS, c.dir(), time.Now(), m.Stdout) })
+}

@@ -20,11 +20,18 @@ func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "journal"
 
 // openLog opens Kafka when brokers are configured, the journal otherwise. Kafka may be away: then the gateway starts,
 // /readyz says so, and requests are answered 503 until it is there.
-func (g *gateway) openLog() (err error) {
+func (g *gateway) openLog() error {
+	// Not assigned on an error: a nil *Log in the interface would look open.
 	if len(g.cfg.Kafka.Brokers) > 0 {
-		g.events, err = g.openKafka()
-	} else {
-		g.events, err = g.openJournal()
+		log, err := g.openKafka()
+		if err == nil {
+			g.events = log
+		}
+		return err
+	}
+	log, err := g.openJournal()
+	if err == nil {
+		g.events = log
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 // DumpJournal reads the usage records of a stopped gateway's journal with `gateway journal dump`.
@@ -21,14 +22,14 @@ func DumpJournal(tb testing.TB, dataDir string) []Event {
 		var line struct {
 			Partition int             `json:"partition"`
 			Offset    int64           `json:"offset"`
-			Timestamp int64           `json:"timestamp"`
+			Time      time.Time       `json:"time"`
 			Key       string          `json:"key"`
 			Value     json.RawMessage `json:"value"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			tb.Fatalf("journal dump prints %q: %v", lines.Text(), err)
 		}
-		e := Event{Partition: line.Partition, Offset: line.Offset, Key: line.Key, RecordMs: line.Timestamp}
+		e := Event{Partition: line.Partition, Offset: line.Offset, Key: line.Key, RecordMs: line.Time.UnixMilli()}
 		if err := json.Unmarshal(line.Value, &e); err != nil {
 			tb.Fatalf("a usage record is %q: %v", line.Value, err)
 		}
