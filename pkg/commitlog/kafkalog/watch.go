@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -182,6 +183,9 @@ func (c *control) ask(request protocol.Message) (protocol.Message, error) {
 
 func (c *control) metadata(topics []string) (*metadata.Response, error) {
 	answer, err := c.ask(&metadata.Request{TopicNames: topics})
+	if c.log.dialer.mechanism == nil && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+		return nil, fmt.Errorf("the broker closed the connection at the first question; does the listener expect SASL? (%w)", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking for leaders: %w", err)
 	}
