@@ -30,6 +30,42 @@ func (m *Mem) Kill() *Mem {
 	return next
 }
 
+// Clone returns a copy of the disk as it is, without its faults.
+func (m *Mem) Clone() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := NewMem(m.dice.Uint64())
+	next.root = cloneNode(m.root, map[any]any{}).(*memDir)
+	return next
+}
+
+// cloneNode copies a file or directory; copies holds what was copied already, since a file may have several names.
+func cloneNode(node any, copies map[any]any) any {
+	if done, ok := copies[node]; ok {
+		return done
+	}
+	if f, ok := node.(*memFile); ok {
+		c := &memFile{live: slices.Clone(f.live), durable: slices.Clone(f.durable), dirty: maps.Clone(f.dirty), resized: f.resized}
+		copies[node] = c
+		return c
+	}
+	d, c := node.(*memDir), newMemDir()
+	copies[node] = c
+	for name, n := range d.live {
+		c.live[name] = cloneNode(n, copies)
+	}
+	for name, n := range d.durable {
+		c.durable[name] = cloneNode(n, copies)
+	}
+	for _, change := range d.pending {
+		if change.node != nil {
+			change.node = cloneNode(change.node, copies)
+		}
+		c.pending = append(c.pending, change)
+	}
+	return c
+}
+
 // crashDir copies a directory: its durable names, and a random part of the pending changes, each whole or not at all.
 func (m *Mem) crashDir(d *memDir, files map[*memFile]*memFile) *memDir {
 	left := newMemDir()

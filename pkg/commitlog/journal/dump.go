@@ -59,7 +59,9 @@ func Dump(fs vfs.FS, dir string, o DumpOptions, w io.Writer) error {
 		if (o.Topic != "" && o.Topic != p.topic) || (o.Partition >= 0 && o.Partition != p.partition) {
 			continue
 		}
-		if err := p.dump(fs, o, json.NewEncoder(w)); err != nil {
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		if err := p.dump(fs, o, e); err != nil {
 			return fmt.Errorf("journal: dump: %w", err)
 		}
 	}

@@ -254,7 +254,9 @@ func (j *Journal) giveUp() {
 	}
 }
 
-func (j *Journal) errClosed() error { return fmt.Errorf("journal %s: %w", j.cfg.Dir, commitlog.ErrClosed) }
+func (j *Journal) errClosed() error {
+	return fmt.Errorf("journal %s: %w", j.cfg.Dir, commitlog.ErrClosed)
+}
 
 // abandon closes what open has opened so far.
 func (j *Journal) abandon() {

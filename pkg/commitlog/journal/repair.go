@@ -68,7 +68,7 @@ func (p *found) repairSegment(fs vfs.FS, s *segment, limit int64, now time.Time,
 	if err != nil {
 		return mark{}, err
 	}
-	look := salvageSegment(b, s.base, limit)
+	look := salvageSegment(b, s.base, limit, p.saved)
 	if lost := p.lost(look.next); limit < 0 && lost > 0 {
 		// Offsets that were acknowledged are not given out again.
 		look.flaws = append(look.flaws, flaw{position: int64(len(b)), offsets: lost, reason: fmt.Sprintf("the checkpoint says: %v", p.saved)})

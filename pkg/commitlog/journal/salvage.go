@@ -30,7 +30,8 @@ type flaw struct {
 
 func (f flaw) String() string {
 	if f.restored {
-		return fmt.Sprintf("position %d: %s; the batch's CRC tells that only its header is damaged", f.position, f.reason)
+		return fmt.Sprintf("position %d: %s; the batch's CRC tells that only its header is damaged, %d offsets are lost before it",
+			f.position, f.reason, f.offsets)
 	}
 	return fmt.Sprintf("position %d: %s; %d bytes and %d offsets can not be read", f.position, f.reason, f.bytes, f.offsets)
 }
@@ -40,14 +41,19 @@ func (f flaw) String() string {
 type salvage struct {
 	b      []byte
 	limit  int64 // offset at which the segment ends; -1: unknown, it is the last one
+	saved  mark  // what the checkpoint says of this segment; zero if nothing
 	pieces []piece
 	flaws  []flaw
 	next   int64 // offset behind what is kept
+	lost   bool  // the bytes before could not be kept
 	tail   int64 // bytes at the end, behind the last batch kept
 }
 
-func salvageSegment(b []byte, base, limit int64) *salvage {
+func salvageSegment(b []byte, base, limit int64, saved mark) *salvage {
 	s := &salvage{b: b, limit: limit, next: base}
+	if saved.base == base {
+		s.saved = saved
+	}
 	var at int64
 	for at < int64(len(b)) && s.next != limit {
 		at = s.step(at)
@@ -65,9 +71,9 @@ func (s *salvage) step(at int64) int64 {
 	h, err := recordbatch.Verify(s.b[at:])
 	end := at + int64(h.Length)
 	switch {
-	case err == nil && s.fits(h):
+	case err == nil && s.fits(h, end):
 		s.keep(at, end)
-		s.next = h.NextOffset()
+		s.next, s.lost = h.NextOffset(), false
 		return end
 	case err == nil:
 		reason := fmt.Sprintf("a batch begins with offset %d instead of %d", h.BaseOffset, s.next)
@@ -92,13 +98,17 @@ func (s *salvage) step(at int64) int64 {
 		f.offsets = head.BaseOffset - s.next
 		s.skipTo(head.BaseOffset)
 	}
-	s.flaws = append(s.flaws, f)
+	s.flaws, s.lost = append(s.flaws, f), true
 	return found
 }
 
-// fits tells whether a sound batch is the one that belongs here.
-func (s *salvage) fits(h recordbatch.Header) bool {
-	return h.BaseOffset == s.next && (s.limit < 0 || h.NextOffset() <= s.limit)
+// fits tells whether a sound batch is the one that belongs here. Behind lost bytes its offset, which the CRC does not
+// cover, is not believed against the batch behind it.
+func (s *salvage) fits(h recordbatch.Header, end int64) bool {
+	if h.BaseOffset != s.next || s.limit >= 0 && h.NextOffset() > s.limit {
+		return false
+	}
+	return !s.lost || s.endsAt(end) <= h.NextOffset()
 }
 
 // gapBefore tells whether a sound batch with a later offset stands behind a gap, or has a rotten offset itself, which
@@ -107,11 +117,7 @@ func (s *salvage) gapBefore(h recordbatch.Header, end int64) bool {
 	if h.BaseOffset <= s.next || s.limit >= 0 && h.NextOffset() > s.limit {
 		return false
 	}
-	follower, err := recordbatch.ParseHeader(s.b[end:])
-	if err != nil {
-		return s.limit == h.NextOffset()
-	}
-	return follower.BaseOffset == h.NextOffset()
+	return s.endsAt(end) == h.NextOffset()
 }
 
 // plausible tells whether so many offsets may have been lost with so many bytes.
@@ -150,7 +156,7 @@ func (s *salvage) headerOnly(from, to int64) bool {
 	return err == nil
 }
 
-// mended returns a copy of a batch with the fields put right that its CRC does not cover.
+// mended returns a copy of a batch with the fields put right that its CRC does not cover, the offset for now.
 func (s *salvage) mended(from, to int64) []byte {
 	b := bytes.Clone(s.b[from:to])
 	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
@@ -159,17 +165,40 @@ func (s *salvage) mended(from, to int64) []byte {
 	return b
 }
 
+// restore keeps a batch with its header put right. Its offset is what the batch behind it leaves room for, or the
+// next one when that tells nothing.
 func (s *salvage) restore(from, to int64, reason string) int64 {
 	b := s.mended(from, to)
 	h, err := recordbatch.Verify(b)
-	if err != nil || s.limit >= 0 && h.NextOffset() > s.limit {
+	count := h.NextOffset() - h.BaseOffset
+	if err != nil || s.limit >= 0 && s.next+count > s.limit {
 		s.flaws = append(s.flaws, flaw{position: from, bytes: to - from, reason: reason})
 		return to
 	}
-	s.flaws = append(s.flaws, flaw{position: from, reason: reason, restored: true})
+	base := s.endsAt(to) - count
+	if base < s.next || base-s.next > int64(len(s.b)) {
+		base = s.next
+	}
+	s.flaws = append(s.flaws, flaw{position: from, offsets: base - s.next, reason: reason, restored: true})
+	s.skipTo(base)
+	recordbatch.SetBase(b, base, 0)
 	s.pieces = append(s.pieces, piece{from: from, to: to, made: b})
-	s.next = h.NextOffset()
+	s.next, s.lost = base+count, false
 	return to
+}
+
+// endsAt is the offset behind a batch that ends at a position, as far as others know; negative when they do not.
+func (s *salvage) endsAt(position int64) int64 {
+	if follower, err := recordbatch.Verify(s.b[position:]); err == nil && (s.limit < 0 || follower.NextOffset() <= s.limit) {
+		return follower.BaseOffset
+	}
+	if position == s.saved.position {
+		return s.saved.next
+	}
+	if position == int64(len(s.b)) {
+		return s.limit
+	}
+	return -1
 }
 
 func (s *salvage) keep(from, to int64) {

@@ -95,7 +95,7 @@ func (p *found) verify(fs vfs.FS, w io.Writer) (faults int, err error) {
 	var sum counts
 	var lines []string
 	for i, s := range p.segments {
-		c, flaws, err := verifySegment(fs, s, p.limit(i))
+		c, flaws, err := verifySegment(fs, s, p.limit(i), p.saved)
 		if err != nil {
 			return 0, err
 		}
@@ -147,7 +147,7 @@ func (p *found) compareSaved(next int64, faults int) string {
 }
 
 // verifySegment walks through a segment, and looks closer at one that is not sound.
-func verifySegment(fs vfs.FS, s *segment, limit int64) (c counts, flaws []flaw, err error) {
+func verifySegment(fs vfs.FS, s *segment, limit int64, saved mark) (c counts, flaws []flaw, err error) {
 	f, err := fs.OpenFile(s.path, os.O_RDONLY)
 	if err != nil {
 		return c, nil, err
@@ -169,7 +169,7 @@ func verifySegment(fs vfs.FS, s *segment, limit int64) (c counts, flaws []flaw, 
 	if err != nil {
 		return c, nil, err
 	}
-	look := salvageSegment(b, s.base, limit)
+	look := salvageSegment(b, s.base, limit, saved)
 	if len(look.flaws) == 0 { // the file is being written, or the disk gives different bytes each time
 		look.flaws = []flaw{{position: w.position, reason: w.fault + ", but not at a second look"}}
 	}
