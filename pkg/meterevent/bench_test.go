@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,17 +41,23 @@ func perEvent(b *testing.B, events int) {
 
 func BenchmarkDecode(b *testing.B) {
 	body := streamBody(100)
-	b.Run("tollgate", func(b *testing.B) {
-		d := meterevent.NewDecoder(meterevent.Options{})
-		b.SetBytes(int64(len(body)))
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := d.Stream(body); err != nil {
-				b.Fatal(err)
+	spaced := []byte(strings.NewReplacer(`":`, `": `, `,"`, `, "`, `},{`, `}, {`).Replace(string(body))) // as Python's SDK writes
+	decode := func(name string, d *meterevent.Decoder, body []byte) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := d.Stream(body); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-		perEvent(b, 100)
-	})
+			perEvent(b, 100)
+		})
+	}
+	decode("tollgate", meterevent.NewDecoder(meterevent.Options{}), body)
+	decode("tollgate_scanner", meterevent.NewDecoder(meterevent.Options{}).ScanOnly(), body)
+	decode("tollgate_spaced", meterevent.NewDecoder(meterevent.Options{}), spaced)
+	decode("tollgate_spaced_scanner", meterevent.NewDecoder(meterevent.Options{}).ScanOnly(), spaced)
 	for _, peer := range peers {
 		b.Run(peer.name, func(b *testing.B) {
 			b.SetBytes(int64(len(body)))
@@ -118,20 +125,36 @@ func decodeFastjson(body []byte) (int, error) {
 	return len(events), nil
 }
 
-func BenchmarkAppendRecord(b *testing.B) {
+func BenchmarkRecord(b *testing.B) {
 	events, err := meterevent.NewDecoder(meterevent.Options{}).Stream(streamBody(100))
 	if err != nil {
 		b.Fatal(err)
 	}
-	buf := make([]byte, 0, 1<<16)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = buf[:0]
-		for i := range events {
-			buf = meterevent.AppendRecord(buf, "acct_demo", false, &events[i], 1795294370123)
+	buf, key := make([]byte, 0, 1<<16), make([]byte, 0, 256)
+	b.Run("AppendRecord", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			buf = buf[:0]
+			for i := range events {
+				key = meterevent.AppendKey(key[:0], "acct_demo", false, events[i].Name)
+				buf = meterevent.AppendRecord(buf, "acct_demo", false, &events[i], receivedMs)
+			}
 		}
-	}
-	perEvent(b, 100)
+		perEvent(b, 100)
+	})
+	b.Run("Recorder", func(b *testing.B) {
+		b.ReportAllocs()
+		var r meterevent.Recorder
+		for b.Loop() {
+			buf = buf[:0]
+			r.Begin("acct_demo", false, receivedMs)
+			for i := range events {
+				key = r.Key(events[i].Name)
+				buf = r.Append(buf, &events[i])
+			}
+		}
+		perEvent(b, 100)
+	})
 }
 
 func BenchmarkDeriver(b *testing.B) {

@@ -81,16 +81,16 @@ func FuzzAdjustment(f *testing.F) {
 			return
 		}
 		type adjustment struct {
-			Event_name string
-			Type       string
-			Cancel     struct{ Identifier string }
+			Name   string `json:"event_name"`
+			Type   string
+			Cancel struct{ Identifier string }
 		}
 		var sent, logged adjustment
 		record := meterevent.AppendAdjustmentRecord(nil, "acct_a", false, &a, receivedMs)
 		if err := json.Unmarshal(body, &sent); err != nil || !utf8.Valid(body) {
 			t.Fatalf("accepted %q: %v", body, err)
 		}
-		if err := json.Unmarshal(record, &logged); err != nil || logged != sent || logged.Event_name != string(a.Name) ||
+		if err := json.Unmarshal(record, &logged); err != nil || logged != sent || logged.Name != string(a.Name) ||
 			logged.Type != string(a.Type) || logged.Cancel.Identifier != string(a.Identifier) {
 			t.Fatalf("%q became %+v and %s (%v)", body, a, record, err)
 		}

@@ -22,7 +22,7 @@ type Random interface{ Uint64() uint64 }
 //	head       = xxh3(version, mode, length of business, business, Idempotency-Key)
 //	identifier = hex(xxh3(head, index, xxh3(raw)))
 //
-// Every part has a fixed length or its length in front, so that no two requests can be told apart by reading and share a hash.
+// Every part but the last has a fixed length or its length in front, so that no two requests make the same bytes.
 type Deriver struct {
 	head    xxh3.Uint128
 	derived bool

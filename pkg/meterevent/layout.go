@@ -153,14 +153,11 @@ func (l *layout) learn(raw []byte) bool {
 			inValue = c == ':'
 		case c == ' ', c == '\t', c == '\n', c == '\r':
 			l.spaced = l.spaced || depth == 2
-		case c == '{':
-			if depth++; depth == 2 {
-				l.openPiece, l.openAt = len(l.pieces), i-literal
-			}
-			if depth > 1 && property != seenPayload {
-				return false
-			}
-			inValue = false
+		case c == '{' && depth == 0:
+			depth = 1
+		case c == '{' && property == seenPayload:
+			depth, inValue = 2, false
+			l.openPiece, l.openAt = len(l.pieces), i-literal
 		case c == '}':
 			if depth--; depth == 1 {
 				l.closePiece, l.closeAt = len(l.pieces), i+1-literal
@@ -171,41 +168,45 @@ func (l *layout) learn(raw []byte) bool {
 				property = eventProperty(l.text[i+1 : end])
 			}
 			i = end
-		case c == '"':
-			end, _ := scanText(l.text, i+1)
-			if !l.cut(literal, i+1, end, textSlot(property)) {
-				return false
-			}
-			literal, i = end, end
-		case c == 'n' && depth == 1 && property&(seenIdentifier|seenTimestamp) != 0:
+		case c == 'n' && property&(seenIdentifier|seenTimestamp) != 0:
 			i += len("null") - 1
 		default:
-			end, integer := scanNumber(l.text, i)
-			if !integer || property != seenTimestamp || !l.cut(literal, i, end, slotSeconds) {
+			s, from, to := l.value(i, property)
+			if !l.cut(literal, from, to, s) {
 				return false
 			}
-			literal, i = end, end-1
+			if literal, i = to, to; s == slotSeconds {
+				i-- // a number has no closing quote to pass
+			}
 		}
 	}
 	return l.cut(literal, len(l.text), len(l.text), slotEnd)
+}
+
+// value says what guess can make of the value that begins at i, and where its bytes are, without quotes.
+func (l *layout) value(i, property int) (s slot, from, to int) {
+	if l.text[i] != '"' {
+		if end, integer := scanNumber(l.text, i); integer && property == seenTimestamp {
+			return slotSeconds, i, end
+		}
+		return slotUnknown, i, i
+	}
+	end, _ := scanText(l.text, i+1)
+	switch property {
+	case seenName:
+		s = slotName
+	case seenIdentifier:
+		s = slotIdentifier
+	case seenTimestamp:
+		s = slotTime
+	case seenPayload:
+		s = slotPayload
+	}
+	return s, i + 1, end
 }
 
 // cut adds the literal that begins at an index of the text and the value that follows it.
 func (l *layout) cut(literal, value, end int, s slot) bool {
 	l.pieces = append(l.pieces, piece{l.text[literal:value], s, end - value})
 	return s != slotUnknown
-}
-
-func textSlot(property int) slot {
-	switch property {
-	case seenName:
-		return slotName
-	case seenIdentifier:
-		return slotIdentifier
-	case seenTimestamp:
-		return slotTime
-	case seenPayload:
-		return slotPayload
-	}
-	return slotUnknown
 }
