@@ -71,6 +71,9 @@ func TestSessionThenStreamIsReadBackFromTheJournal(t *testing.T) {
 	forEachRetrySetting(t, func(t *testing.T, retries int64) {
 		g := harness.Start(t, harness.Options{})
 		streamAll(t, g.URL, retries)
+		if counted := g.Metric("tollgate_business_events_accepted_total", `business="`+harness.TestBusiness+`"`); counted != streamed {
+			t.Errorf("%d events were acknowledged and %v counted", streamed, counted)
+		}
 		if code, _ := g.Term(); code != 0 {
 			t.Fatalf("exit %d", code)
 		}
