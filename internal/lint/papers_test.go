@@ -285,3 +285,20 @@ func TestEverySettingIsDocumented(t *testing.T) {
 		})
 	}
 }
+
+func TestEveryMakeTargetInTheDocumentsExists(t *testing.T) {
+	r := read(t)
+	makefile := r.text("Makefile")
+	if makefile == nil {
+		t.Fatal("Makefile does not exist")
+	}
+	named := regexp.MustCompile("(?m)`make ([a-z][a-z-]*)`|^make ([a-z][a-z-]*)")
+	for _, doc := range documents(r) {
+		for _, m := range named.FindAllStringSubmatch(string(doc.data), -1) {
+			target := m[1] + m[2]
+			if !regexp.MustCompile(`(?m)^` + target + `:`).Match(makefile.data) {
+				t.Errorf("%s: names make %s, which is not a target", doc.path, target)
+			}
+		}
+	}
+}
