@@ -64,8 +64,12 @@ func writeReady(w http.ResponseWriter, reasons []string) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// close stops at once what is still being answered after ctx: a profile must not hold up the exit.
+// adminCloseMax is for a scrape to end. A profile that runs for a minute must not hold up the exit.
+const adminCloseMax = 200 * time.Millisecond
+
 func (a *admin) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, adminCloseMax)
+	defer cancel()
 	if a.http.Shutdown(ctx) != nil {
 		a.http.Close()
 	}

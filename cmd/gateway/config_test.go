@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,44 @@ func TestUnusableCommandLinesExitWithTwoAndSayWhereToLook(t *testing.T) {
 		var out strings.Builder
 		if code := (&Main{Stdout: &out, Stderr: &out}).Run(args); code != exitUsage || !strings.Contains(out.String(), "gateway: ") {
 			t.Errorf("%v: exit %d, %q", args, code, out.String())
+		}
+	}
+}
+
+// A key that is not in docs/CONFIG.md does not exist for its readers.
+func TestEverySettingIsDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "CONFIG.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(text)
+	var walk func(path string, typ reflect.Type)
+	walk = func(path string, typ reflect.Type) {
+		for i := range typ.NumField() {
+			key := typ.Field(i).Tag.Get("yaml")
+			if key == "" {
+				continue
+			}
+			ft := typ.Field(i).Type
+			switch {
+			case ft == reflect.TypeFor[Duration]() || ft.Kind() != reflect.Struct && (ft.Kind() != reflect.Slice || ft.Elem().Kind() != reflect.Struct):
+				// Keys of a business stand in the example, the others in tables with their full path.
+				if !strings.Contains(doc, "`"+path+key+"`") && !(strings.HasPrefix(path, "businesses.") && strings.Contains(doc, key+":")) {
+					t.Errorf("%s%s is not in docs/CONFIG.md", path, key)
+				}
+			case ft.Kind() == reflect.Slice:
+				walk(path+key+".", ft.Elem())
+			default:
+				walk(path+key+".", ft)
+			}
+		}
+	}
+	walk("", reflect.TypeFor[Config]())
+	for _, s := range (&settings{}).all() {
+		for _, name := range []string{"`--" + s.flag + " ", "`" + s.env + "`", "`" + s.key + "`"} {
+			if !strings.Contains(doc, name) {
+				t.Errorf("%s is not in docs/CONFIG.md", name)
+			}
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"tollgate/pkg/ingest"
 )
 
-// gateway is the open rooms. open builds them top down; close undoes that bottom up, also after half an open.
+// gateway is the open rooms. open builds them top down; drain closes them bottom up.
 //
 // Its goroutine is run's: reload, rotate and drain are called from there and nowhere else. What other goroutines read
 // of it is atomic.
@@ -51,7 +51,7 @@ func open(cfg *Config, log zerolog.Logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, log: log, registry: metrics.New(), served: make(chan error, 1)}
 	for _, step := range []func() error{g.openDataDir, g.openLog, g.openIngest, g.openAuth, g.openPublic, g.openAdmin} {
 		if err := step(); err != nil {
-			g.close(context.Background())
+			g.abandon()
 			return nil, err
 		}
 	}
@@ -219,32 +219,29 @@ func (g *gateway) drain(ctx context.Context) error {
 	check(g.events.Close(patience), "the log did not answer in time: what waited for it was answered as not known to be durable")
 	check(g.ingest.Drain(ctx), "requests were left waiting")
 	check(<-answered, "connections were cut in the middle of a request")
-	g.ingest, g.events, g.public = nil, nil, nil
-	return errors.Join(append(faults, g.close(ctx))...)
+	g.admin.close(ctx)
+	return errors.Join(append(faults, g.lock.Close())...)
 }
 
-// close closes what is open, bottom up: what drain left, or an open that failed half-way.
-func (g *gateway) close(ctx context.Context) error {
-	var errs []error
+// abandon closes what an open that failed half-way has opened. Nothing was served yet, so nothing has to wait.
+func (g *gateway) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainLogMax)
+	defer cancel()
 	if g.public != nil {
-		g.public.Close()
+		_ = g.public.Close()
 	}
-	if g.http != nil && g.public != nil {
-		errs = append(errs, g.http.Shutdown(ctx))
+	if g.http != nil {
+		_ = g.http.Shutdown(ctx)
 	}
 	if g.ingest != nil {
-		errs = append(errs, g.ingest.Drain(ctx))
+		_ = g.ingest.Drain(ctx)
 	}
 	if g.events != nil {
-		errs = append(errs, g.events.Close(ctx))
-	}
-	if g.admin != nil {
-		g.admin.close(ctx)
+		_ = g.events.Close(ctx)
 	}
 	if g.lock != nil {
-		errs = append(errs, g.lock.Close())
+		_ = g.lock.Close()
 	}
-	return errors.Join(errs...)
 }
 
 func (g *gateway) notifyHTTP(n httpd.Notice) {

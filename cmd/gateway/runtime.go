@@ -16,6 +16,9 @@ const (
 	// memoryLimitShare of the container's memory is where the collector stops trading. The rest is for stacks, the
 	// kernel's socket buffers and what a collection in flight still allocates.
 	memoryLimitShare = 0.8
+	// memoryLimitDefault is the same without a container: several times what the configured bounds of rings, backlog
+	// and bodies add up to. Beyond it, garbage would be all that gcPercent gains.
+	memoryLimitDefault = 2 << 30
 )
 
 // tuneRuntime fits the Go runtime to the container: processors by CPU quota, garbage collection by memory limit.
@@ -27,9 +30,11 @@ func tuneRuntime() {
 		debug.SetGCPercent(gcPercent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		if limit := containerMemory(); limit > 0 {
-			debug.SetMemoryLimit(int64(float64(limit) * memoryLimitShare))
+		limit := int64(memoryLimitDefault)
+		if m := containerMemory(); m > 0 {
+			limit = int64(float64(m) * memoryLimitShare)
 		}
+		debug.SetMemoryLimit(limit)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -166,10 +167,11 @@ func Start(tb testing.TB, o Options) *Gateway {
 	g.cmd.Env = append(os.Environ(), o.Env...)
 	g.cmd.Stdout, g.cmd.Stderr = &g.out, &g.logs
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := g.cmd.Start(); err != nil {
+	started := make(chan error)
+	go g.own(started)
+	if err := <-started; err != nil {
 		tb.Fatal(err)
 	}
-	go g.reap()
 	tb.Cleanup(func() {
 		g.Kill()
 		if tb.Failed() {
@@ -182,8 +184,17 @@ func Start(tb testing.TB, o Options) *Gateway {
 	return g
 }
 
-func (g *Gateway) reap() {
-	err := g.cmd.Wait()
+// own starts the process and waits for its end, on one thread: the kernel ends the process with the thread that started
+// it (Pdeathsig), so that nothing outlives a test that crashes.
+func (g *Gateway) own(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := g.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	err = g.cmd.Wait()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
