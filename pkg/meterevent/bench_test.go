@@ -201,3 +201,39 @@ func BenchmarkCheckValue(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHostile reads bodies near 1 MiB that are made to be slow: the bound on what one request can cost.
+func BenchmarkHostile(b *testing.B) {
+	const bodyBytes = 1 << 20
+	object := func(names int, value string) string {
+		var s strings.Builder
+		for i := range names {
+			fmt.Fprintf(&s, `,"k%02d":%s`, i, value)
+		}
+		return "{" + s.String()[1:] + "}"
+	}
+	array := func(element string) string {
+		return "[" + strings.Repeat(element+",", bodyBytes/(len(element)+1)-1) + element + "]"
+	}
+	for name, body := range map[string]string{
+		"payloads_of_50_keys":     `{"events":[` + strings.Repeat(`{"event_name":"a","payload":`+object(50, `"`+strings.Repeat("v", 200)+`"`)+`},`, 99) + `{"event_name":"a","payload":{}}]}`,
+		"payloads_of_escapes":     `{"events":[` + strings.Repeat(`{"event_name":"a","payload":`+object(5, `"`+strings.Repeat(`\n`, 500)+`"`)+`},`, 99) + `{"event_name":"a","payload":{}}]}`,
+		"payloads_beyond_ASCII":   `{"events":[` + strings.Repeat(`{"event_name":"a","payload":`+object(20, `"`+strings.Repeat(`é`, 250)+`"`)+`},`, 99) + `{"event_name":"a","payload":{}}]}`,
+		"white_space":             strings.Repeat(" ", bodyBytes) + `{"events":[{"event_name":"a","payload":{}}]}`,
+		"skipped_objects":         `{"x":` + array(object(100, "0")) + `,"events":[{"event_name":"a","payload":{}}]}`,
+		"skipped_escaped_objects": `{"x":` + array(strings.ReplaceAll(object(100, "0"), `"k`, `"\u006b`)) + `,"events":[{"event_name":"a","payload":{}}]}`,
+		"skipped_number":          `{"x":` + strings.Repeat("1", bodyBytes) + `,"events":[{"event_name":"a","payload":{}}]}`,
+		"skipped_depth":           `{"x":` + array(strings.Repeat("[", 90)+strings.Repeat("]", 90)) + `,"events":[{"event_name":"a","payload":{}}]}`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			d := meterevent.NewDecoder(meterevent.Options{Lenient: true})
+			body := []byte(body)
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				if _, err := d.Stream(body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -24,7 +24,7 @@ type Decoder struct {
 	// blanks counts the bytes of white space skipped so far. A payload during which it stands still is compact already.
 	blanks int
 	// names holds the names of the objects being read that are compared with each other, the innermost object's last.
-	names [][]byte
+	names []nameSeen
 	// scratch takes decoded texts and compacted payloads. When it grows, views into the old array stay what they were.
 	scratch []byte
 	events  []Event

@@ -15,12 +15,13 @@
 //		if ev.Identifier == nil {
 //			ev.Identifier = ids.Identifier(buf[:0], i, ev.Raw)
 //		}
-//		record = meterevent.AppendRecord(record[:0], "acct_1", false, ev, receivedMs)
+//		record = meterevent.AppendRecord(record[:0], "acct_1", false, ev, receivedMs) // a Recorder does it faster
 //	}
 //
 // Structure is judged while decoding. What Stripe judges later, and reports by a code, is judged by functions of its own:
 // CheckTimestamp and CheckValue return a Reason.
 //
-// A Decoder belongs to one goroutine at a time; all functions may be called from any. Nothing here allocates in the
-// steady state except an error. This package will not look up meters or customers, remember identifiers, or do I/O.
+// A Decoder and a Recorder belong to one goroutine at a time; all functions may be called from any. Nothing here
+// allocates in the steady state except an error. This package will not look up meters or customers, remember
+// identifiers, or do I/O.
 package meterevent

@@ -12,9 +12,10 @@ import (
 type Random interface{ Uint64() uint64 }
 
 // Deriver gives identifiers to the events of one request that came without (D9): a hash of business, mode,
-// Idempotency-Key, the event's index and its bytes. A request sent again by an SDK or a transport, with the same key, gets the same
-// identifiers and so counts once; two events of one request never share one; a caller who wrongly uses one key for two
-// different bodies loses nothing, because the bytes differ. Without Idempotency-Key the identifiers are random.
+// Idempotency-Key, the event's index and its bytes. A request sent again by an SDK or a transport, with the same key,
+// gets the same identifiers and so counts once; two events of one request never share one; a caller who wrongly uses
+// one key for two different bodies loses nothing, because the bytes differ. Without Idempotency-Key the identifiers
+// are random.
 //
 // The hash is XXH3-128, chosen for speed. It is no defence against a business that wants its own events to collide.
 // What is hashed is fixed for ever, since replays cross restarts and upgrades; a golden test holds it:

@@ -116,8 +116,8 @@ func (e *Event) take(s slot, text []byte) bool {
 	return 0 < len(text) && len(text) <= IdentifierCharsMax
 }
 
-// guessTime passes the timestamp that begins at i, or nothing at the end of the event. What parses as a time has no byte in it that would end or spoil
-// a string, and the literal that follows begins with no digit, so neither needs to be scanned.
+// guessTime passes the timestamp that begins at i, or nothing at the end of the event. What parses as a time has no byte
+// in it that would end or spoil a string, and the literal behind a number begins with no digit, so neither is scanned.
 func (d *Decoder) guessTime(i int, p *piece, ev *Event) int {
 	end := i + p.length
 	switch {

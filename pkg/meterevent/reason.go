@@ -20,7 +20,8 @@ const (
 )
 
 // SyncCode is the code by which the synchronous endpoint, POST /v2/billing/meter_events, refuses the same event.
-// Three codes have another name there; Stripe lists no code there for customers, digits, dimensions and timestamps, so those keep theirs.
+// Three codes have another name there; for customers, digits, dimensions and timestamps Stripe lists none, so those keep
+// theirs.
 func (r Reason) SyncCode() string {
 	switch r {
 	case NoCustomerDefined:

@@ -68,9 +68,11 @@ func (d *Decoder) skipObject(i, depth int) int {
 		}
 		switch {
 		case d.repeated(base, name):
-			return d.refuse(PathBody, "has the name "+quoteForPeople(name)+" twice in one object, the second before byte "+strconv.Itoa(i))
+			return d.refuse(PathBody, "has the name "+quoteForPeople(name)+" twice in one object, the second before byte "+
+				strconv.Itoa(i))
 		case len(d.names)-base > skipPropertiesMax:
-			return d.refuse(PathBody, "has an unknown property that is an object of more than "+strconv.Itoa(skipPropertiesMax)+" properties")
+			return d.refuse(PathBody, "has an unknown property that is an object of more than "+
+				strconv.Itoa(skipPropertiesMax)+" properties")
 		}
 		i = d.skip(i, depth+1)
 	}

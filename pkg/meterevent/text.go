@@ -22,8 +22,9 @@ const (
 )
 
 // special marks, by their high bits, the bytes of w at which a plain string may end: quotes, backslashes, control
-// characters and bytes beyond ASCII. Bytes above the first marked one may be marked wrongly, because a subtraction borrows from them; the
-// lowest mark is always right. No "and not w" is needed to make each test exact: it would only clear bytes beyond ASCII, and those are marked anyway.
+// characters and bytes beyond ASCII. Bytes above the first marked one may be marked wrongly, because a subtraction
+// borrows from them; the lowest mark is always right. The usual "and not w" of each test is left out: it would only clear
+// bytes beyond ASCII, and those are marked anyway.
 func special(w uint64) uint64 {
 	quote := (w ^ eachByte*'"') - eachByte
 	backslash := (w ^ eachByte*'\\') - eachByte
