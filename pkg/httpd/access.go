@@ -11,7 +11,7 @@ import (
 
 // authenticate finds the API key, and with it the business, and checks that it may do what the route needs.
 func (s *Server) authenticate(x *exchange) (*auth.Key, *stripe.Error) {
-	key, err := s.cfg.Sessions.Keys().Authenticate(x.headers.authorization)
+	key, err := s.cfg.Sessions.Keys().Authenticate(x.header(hAuthorization))
 	if err != nil {
 		return nil, s.unauthorized(err)
 	}
@@ -21,7 +21,7 @@ func (s *Server) authenticate(x *exchange) (*auth.Key, *stripe.Error) {
 
 // verifySession finds the session of a token. The business and the mode are the token's.
 func (s *Server) verifySession(x *exchange) *stripe.Error {
-	token, err := auth.Credential(x.headers.authorization, &x.credential)
+	token, err := auth.Credential(x.header(hAuthorization), &x.credential)
 	if err != nil {
 		return s.unauthorized(err)
 	}
@@ -46,7 +46,7 @@ func (s *Server) permit(x *exchange, key *auth.Key) *stripe.Error {
 // checkAccount refuses to act for another business: a key acts for its own only. Stripe-Context and Stripe-Account both
 // name the account.
 func (x *exchange) checkAccount() *stripe.Error {
-	account, context := x.headers.stripeAccount, x.headers.stripeContext
+	account, context := x.header(hStripeAccount), x.header(hStripeContext)
 	if len(account) == 0 && len(context) == 0 {
 		return nil
 	}

@@ -171,7 +171,7 @@ func drive(addr string, request []byte) int64 {
 					panic(err)
 				}
 				status, err := skipAnswer(br)
-				if err != nil || status != "200" {
+				if err != nil || status != [3]byte{'2', '0', '0'} {
 					panic(fmt.Sprint("status ", status, err))
 				}
 				answered.Add(1)
@@ -183,16 +183,16 @@ func drive(addr string, request []byte) int64 {
 }
 
 // skipAnswer reads an answer whose body is "{}".
-func skipAnswer(br *bufio.Reader) (status string, err error) {
+func skipAnswer(br *bufio.Reader) (status [3]byte, err error) {
 	line, err := br.ReadSlice('\n')
 	if err != nil || len(line) < 12 {
-		return "", err
+		return status, err
 	}
-	status = string(line[9:12])
+	copy(status[:], line[9:])
 	for {
 		line, err := br.ReadSlice('\n')
 		if err != nil {
-			return "", err
+			return status, err
 		}
 		if len(line) == 2 {
 			break

@@ -63,7 +63,7 @@ func (d *decoders) get() *reading {
 func (s *Server) read(x *exchange) (*reading, []byte, *stripe.Error) {
 	body := x.ctx.Request.Body()
 	r := s.decoders.get()
-	if len(x.headers.contentEncoding) == 0 || foldEqual(x.headers.contentEncoding, "identity") {
+	if len(x.header(hContentEncoding)) == 0 || foldEqual(x.header(hContentEncoding), "identity") {
 		return r, body, nil
 	}
 	refusal := s.inflate(x, r, body)
@@ -90,7 +90,7 @@ func (s *Server) done(x *exchange, r *reading) {
 
 // inflate undoes the Content-Encoding into r.inflated, which grows to the body cap at most.
 func (s *Server) inflate(x *exchange, r *reading, body []byte) *stripe.Error {
-	encoding := x.headers.contentEncoding
+	encoding := x.header(hContentEncoding)
 	isGzip := foldEqual(encoding, "gzip")
 	if !isGzip && !foldEqual(encoding, "zstd") {
 		return stripe.UnsupportedEncoding(string(encoding))
@@ -160,8 +160,8 @@ func (x *exchange) takesJSON() *stripe.Error { return x.takes("application/json"
 func (x *exchange) takesForm() *stripe.Error { return x.takes("application/x-www-form-urlencoded") }
 
 func (x *exchange) takes(want string) *stripe.Error {
-	if len(x.headers.contentType) == 0 || foldEqual(mediaType(x.headers.contentType), want) {
+	if len(x.header(hContentType)) == 0 || foldEqual(mediaType(x.header(hContentType)), want) {
 		return nil
 	}
-	return stripe.UnsupportedMediaType(string(x.headers.contentType), "'Content-Type: "+want+"'")
+	return stripe.UnsupportedMediaType(string(x.header(hContentType)), "'Content-Type: "+want+"'")
 }

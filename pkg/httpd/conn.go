@@ -16,12 +16,13 @@ import (
 // answers with the refusal: so a refusal takes its turn behind the answers to earlier, pipelined requests.
 //
 // Read, Write and Close are called by the one goroutine that serves the connection. The watch, another goroutine,
-// looks at clock and got and may call cut.
+// looks at clock and got and may cut the connection off.
 type conn struct {
 	net.Conn
 	srv *Server
 
 	wire    wire
+	served  int    // how many of wire.heads the handler has had
 	carry   []byte // the beginning of a pipelined head, for the next Read; nil when there is none
 	ip      netip.Addr
 	refusal *stripe.Error
@@ -39,8 +40,9 @@ type conn struct {
 type phase uint8
 
 const (
-	phaseIdle    phase = iota // nothing of the next request has arrived
-	phaseHead                 // a new connection, or part of a head has arrived
+	phaseNew     phase = iota // nothing has arrived yet
+	phaseIdle                 // nothing of the next request has arrived
+	phaseHead                 // part of a head has arrived
 	phaseBody                 // waiting for more of a body
 	phaseHandler              // the request is ours: its time is bounded by the ingester
 	phaseWrite                // the client does not take our answer
@@ -79,6 +81,8 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.refusal, c.midBody = refuseUnreadable, true
 			return 0, errRefused
 		}
+		// The parser asks for a head when it has used up everything before.
+		c.wire.heads, c.served = c.wire.heads[:0], 0
 		c.endBody()
 		n = copy(p, c.carry)
 		c.carry = c.carry[:0]
@@ -103,7 +107,7 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 // waitFor notes what the client is waited for. A phase that goes on keeps its beginning: a byte now and then buys no
-// time. The first request's head counts from the opening of the connection.
+// time.
 func (c *conn) waitFor(atHead bool, carried int) {
 	now := c.phase()
 	switch {
@@ -114,7 +118,7 @@ func (c *conn) waitFor(atHead bool, carried int) {
 		}
 	case carried > 0:
 		c.mark(phaseHead)
-	case now != phaseHead:
+	case now != phaseNew:
 		c.mark(phaseIdle)
 	}
 }
@@ -190,6 +194,13 @@ func (c *conn) endBody() {
 	}
 }
 
+// nextHead returns the index of the head that the handler is called for.
+func (c *conn) nextHead() *headIndex {
+	h := &c.wire.heads[c.served]
+	c.served++
+	return h
+}
+
 // Write implements net.Conn for the parser.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mark(phaseWrite)
@@ -231,12 +242,12 @@ func (c *conn) linger() {
 	}
 }
 
-// cut makes the read or write that waits for the client fail. It is called by the watch.
-func (c *conn) cut(p phase) {
-	c.cutOff.Store(true)
-	if p == phaseWrite {
-		_ = c.Conn.Close()
-		return
+// abort closes the connection at once, whatever it is doing. It may be called by any goroutine: a TLS connection's own
+// Close would try to say goodbye first, for seconds.
+func (c *conn) abort() {
+	nc := c.Conn
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = t.NetConn()
 	}
-	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	_ = nc.Close()
 }

@@ -23,7 +23,8 @@ type exchange struct {
 	ctx     *fasthttp.RequestCtx
 	route   *route
 	version apiVersion
-	headers headers
+	raw     []byte     // the head behind its first line
+	index   *headIndex // where in it the headers are
 
 	now        time.Time
 	receivedMs int64
@@ -45,6 +46,9 @@ type exchange struct {
 	credential [auth.CredentialBytesMax]byte
 }
 
+// noHeaders is the index of a head that was not read.
+var noHeaders headIndex
+
 // exchanges is a pool of them.
 type exchanges struct{ pool sync.Pool }
 
@@ -52,7 +56,7 @@ func (p *exchanges) get(s *Server) *exchange {
 	if x, ok := p.pool.Get().(*exchange); ok {
 		return x
 	}
-	return &exchange{random: s.dice.cast()}
+	return &exchange{random: s.dice.cast(), index: &noHeaders}
 }
 
 // put forgets everything that belongs to a request. Only buffers stay.
@@ -62,7 +66,7 @@ func (p *exchanges) put(x *exchange) {
 		invariants.Mangle(x.key[:cap(x.key)])
 	}
 	x.ctx, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, ""
-	x.headers = headers{}
+	x.raw, x.index = nil, &noHeaders
 	p.pool.Put(x)
 }
 
@@ -78,6 +82,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	x.receivedMs = x.now.UnixMilli()
 	r := s.decide(x)
 	x.writeHead(r)
+	if s.draining.Load() {
+		ctx.SetConnectionClose() // the client's next request shall find another gateway
+	}
 	if r != nil {
 		s.refuse(x, r)
 	} else {
@@ -96,9 +103,7 @@ func (s *Server) handled(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Reset()
 	r := stripe.Internal()
 	r.Close = true
-	x := &exchange{ctx: ctx, route: &noRoute, version: versionOf(ctx.Request.Header.RequestURI()), random: s.dice.cast()}
-	x.writeHead(r)
-	s.refuse(x, r)
+	s.refuseEarly(ctx, r)
 }
 
 func (s *Server) panicked(v any) {
@@ -114,13 +119,15 @@ func (s *Server) decide(x *exchange) *stripe.Error {
 	if x.route == &noRoute {
 		x.version = versionOf(target)
 	}
-	if c, ok := x.ctx.Conn().(*conn); ok && c.told {
+	c := x.ctx.Conn().(*conn) // admit makes every connection
+	if c.told {
 		return c.refusal
 	}
-	if r := x.headers.parse(x.ctx.Request.Header.RawHeaders()); r != nil {
-		return r
+	x.raw, x.index = x.ctx.Request.Header.RawHeaders(), c.nextHead()
+	if x.index.twice != otherHeader {
+		return givenTwice(x.index.twice)
 	}
-	if len(x.headers.idempotencyKey) > idempotencyKeyBytesMax {
+	if len(x.header(hIdempotencyKey)) > idempotencyKeyBytesMax {
 		return stripe.IdempotencyKeyTooLong(idempotencyKeyBytesMax)
 	}
 	method := x.ctx.Method()
@@ -131,7 +138,7 @@ func (s *Server) decide(x *exchange) *stripe.Error {
 		x.ctx.Response.Header.Set("Allow", http.MethodPost)
 		return methodNotAllowed(string(method), x.route.path)
 	}
-	if len(x.headers.expect) > 0 && !foldEqual(x.headers.expect, "100-continue") {
+	if expect := x.header(hExpect); len(expect) > 0 && !foldEqual(expect, "100-continue") {
 		return expectationFailed()
 	}
 	if s.draining.Load() {
@@ -156,13 +163,10 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	return http.StatusRequestEntityTooLarge
 }
 
-// refuseEarly answers a request that no handler will see.
+// refuseEarly answers a request whose handler was not called, or broke down.
 func (s *Server) refuseEarly(ctx *fasthttp.RequestCtx, r *stripe.Error) {
 	target := ctx.Request.Header.RequestURI()
-	x := &exchange{ctx: ctx, route: routeOf(target), version: versionOf(target), random: s.dice.cast()}
-	if x.headers.parse(ctx.Request.Header.RawHeaders()) != nil {
-		x.headers = headers{}
-	}
+	x := &exchange{ctx: ctx, route: routeOf(target), version: versionOf(target), index: &noHeaders, random: s.dice.cast()}
 	x.writeHead(r)
 	s.refuse(x, r)
 }
@@ -185,11 +189,11 @@ func (x *exchange) writeHead(r *stripe.Error) {
 	putUint64s(&random, x.random.Uint64(), x.random.Uint64())
 	var id [64]byte
 	h.SetCanonical(headerRequestID, stripe.AppendRequestID(id[:0], random))
-	if visible(x.headers.idempotencyKey, idempotencyKeyBytesMax) {
-		h.SetCanonical(headerIdempotencyKey, x.headers.idempotencyKey)
+	if key := x.header(hIdempotencyKey); visible(key, idempotencyKeyBytesMax) {
+		h.SetCanonical(headerIdempotencyKey, key)
 	}
-	if visible(x.headers.stripeVersion, versionBytesMax) {
-		h.SetCanonical(headerStripeVersion, x.headers.stripeVersion)
+	if version := x.header(hStripeVersion); visible(version, versionBytesMax) {
+		h.SetCanonical(headerStripeVersion, version)
 	}
 	if r == nil {
 		return

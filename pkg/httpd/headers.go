@@ -12,83 +12,99 @@ const idempotencyKeyBytesMax = 255
 // versionBytesMax bounds a Stripe-Version that is echoed, such as 2026-07-29.dahlia; previews append more.
 const versionBytesMax = 128
 
-// headers is what the handlers want to know of a request's headers: views into the raw head, without the white space
-// around them. nil is absent.
-type headers struct {
-	authorization   []byte
-	contentType     []byte
-	contentEncoding []byte
-	idempotencyKey  []byte
-	stripeVersion   []byte
-	stripeAccount   []byte
-	stripeContext   []byte
-	expect          []byte
+// headerName is a header that somebody here wants to know of.
+type headerName uint8
+
+const (
+	otherHeader headerName = iota
+	hHost
+	hContentLength
+	hTransferEncoding
+	hAuthorization
+	hContentType
+	hContentEncoding
+	hIdempotencyKey
+	hStripeVersion
+	hStripeAccount
+	hStripeContext
+	hExpect
+	headerNames
+)
+
+var headerTexts = [headerNames]string{
+	hHost: "host", hContentLength: "content-length", hTransferEncoding: "transfer-encoding", hAuthorization: "authorization",
+	hContentType: "content-type", hContentEncoding: "content-encoding", hIdempotencyKey: "idempotency-key",
+	hStripeVersion: "stripe-version", hStripeAccount: "stripe-account", hStripeContext: "stripe-context", hExpect: "expect",
 }
 
-// parse reads the raw head, which has passed the wire: every line has a name, a colon and CR LF. Names are compared
-// in any case. A header of these that comes twice is refused: two parties may disagree about which one counts.
-func (h *headers) parse(raw []byte) *stripe.Error {
-	*h = headers{}
-	for len(raw) > 0 {
-		end := bytes.IndexByte(raw, '\n')
-		if end < 1 {
-			return nil
-		}
-		line := raw[:end-1]
-		raw = raw[end+1:]
-		colon := bytes.IndexByte(line, ':')
-		if colon < 0 {
-			return nil // the empty line
-		}
-		field, name := h.field(line[:colon])
-		if field == nil {
-			continue
-		}
-		if *field != nil {
-			r := stripe.BadRequest("The header " + name + " must not be given twice.")
-			r.Close = true
-			return r
-		}
-		*field = trimOWS(line[colon+1:])
-	}
-	return nil
-}
-
-// field returns where the header of a name goes, nil for a name that does not matter. The length and a letter decide
-// almost always.
-func (h *headers) field(name []byte) (*[]byte, string) {
+// headerNameOf knows a name in any case. Its length decides almost always.
+func headerNameOf(name []byte) headerName {
+	candidate := otherHeader
 	switch len(name) {
-	case len("expect"):
-		if foldEqual(name, "expect") {
-			return &h.expect, "Expect"
+	case 4:
+		candidate = hHost
+	case 6:
+		candidate = hExpect
+	case 12:
+		candidate = hContentType
+	case 13:
+		candidate = hAuthorization
+	case 14:
+		switch name[len("stripe-")] | 0x20 {
+		case 'v':
+			candidate = hStripeVersion
+		case 'a':
+			candidate = hStripeAccount
+		case 'c':
+			candidate = hStripeContext
+		default:
+			candidate = hContentLength
 		}
-	case len("content-type"):
-		if foldEqual(name, "content-type") {
-			return &h.contentType, "Content-Type"
-		}
-	case len("authorization"):
-		if foldEqual(name, "authorization") {
-			return &h.authorization, "Authorization"
-		}
-	case len("stripe-version"): // as long as stripe-account and stripe-context
-		switch {
-		case foldEqual(name, "stripe-version"):
-			return &h.stripeVersion, "Stripe-Version"
-		case foldEqual(name, "stripe-account"):
-			return &h.stripeAccount, "Stripe-Account"
-		case foldEqual(name, "stripe-context"):
-			return &h.stripeContext, "Stripe-Context"
-		}
-	case len("idempotency-key"):
-		if foldEqual(name, "idempotency-key") {
-			return &h.idempotencyKey, "Idempotency-Key"
-		}
-	case len("content-encoding"):
-		if foldEqual(name, "content-encoding") {
-			return &h.contentEncoding, "Content-Encoding"
-		}
+	case 15:
+		candidate = hIdempotencyKey
+	case 16:
+		candidate = hContentEncoding
+	case 17:
+		candidate = hTransferEncoding
 	}
-	return nil, ""
+	if foldEqual(name, headerTexts[candidate]) {
+		return candidate
+	}
+	return otherHeader
+}
+
+// A headIndex says where in a head the values are. The wire makes it while it reads the head, so that nobody has to
+// search for headers again.
+type headIndex struct {
+	line   uint32 // length of the request line, which the parser keeps apart from the headers
+	values [headerNames]span
+	twice  headerName // a header that came twice, or otherHeader
+}
+
+// span is where a value stands in its head, white space around it cut off. to is 0 where there is none.
+type span struct{ from, to uint32 }
+
+func (h *headIndex) note(name headerName, from, to int) {
+	if h.values[name].to != 0 {
+		h.twice = name
+	}
+	h.values[name] = span{uint32(from), uint32(to)}
+}
+
+// header returns a header's value: a view, nil when it is absent.
+func (x *exchange) header(name headerName) []byte {
+	v := x.index.values[name]
+	if v.to == 0 {
+		return nil
+	}
+	return x.raw[v.from-x.index.line : v.to-x.index.line]
+}
+
+// givenTwice refuses a head that gives one of the headers above twice: two parties may disagree about which one counts.
+func givenTwice(name headerName) *stripe.Error {
+	r := stripe.BadRequest("The header " + headerTexts[name] + " must not be given twice.")
+	r.Close = true
+	return r
 }
 
 // visible reports whether a header's value may be echoed: printable ASCII, not too long.
@@ -110,4 +126,31 @@ func mediaType(contentType []byte) []byte {
 		contentType = contentType[:i]
 	}
 	return trimOWS(contentType)
+}
+
+// foldEqual reports whether b is lower, letters of either case taken as equal. lower is lower-case ASCII.
+func foldEqual(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// trimOWS cuts the spaces and tabs that may stand around a header's value.
+func trimOWS(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
 }

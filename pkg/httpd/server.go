@@ -165,7 +165,7 @@ func (s *Server) admit(nc net.Conn) {
 	c := &conn{Conn: nc, srv: s}
 	c.wire.limits = &s.wireLimits
 	c.ip = addressOf(nc)
-	c.mark(phaseHead)
+	c.mark(phaseNew)
 	if r := s.register(c); r != nil {
 		s.metrics.refuse(r)
 		turnAway(nc, r)
@@ -225,7 +225,7 @@ func (s *Server) serve(c *conn) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(v)
-			_ = c.Conn.Close()
+			c.abort()
 		}
 	}()
 	_ = s.http.ServeConn(c) // its errors are the client's, and counted where they were answered
@@ -268,7 +268,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	left := len(s.conns)
 	for c := range s.conns {
-		_ = c.Conn.Close()
+		c.abort()
 	}
 	s.mu.Unlock()
 	if left == 0 {

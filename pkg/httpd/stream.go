@@ -64,7 +64,7 @@ func (x *exchange) identify(events []meterevent.Event) {
 			continue
 		}
 		if !begun {
-			ids = meterevent.NewDeriver(x.business, x.livemode, x.headers.idempotencyKey, x.random)
+			ids = meterevent.NewDeriver(x.business, x.livemode, x.header(hIdempotencyKey), x.random)
 			x.id, begun = x.id[:0], true
 		}
 		from := len(x.id)

@@ -22,11 +22,26 @@ func (s *Server) watch() {
 		s.mu.Lock()
 		for c := range s.conns {
 			if p, late := c.late(tick); late {
-				c.cut(p)
+				s.cut(c, p)
 			}
 		}
 		s.mu.Unlock()
 	}
+}
+
+// cut gives up on a client: the read or write that waits for it fails.
+func (s *Server) cut(c *conn, p phase) {
+	if c.cutOff.Swap(true) {
+		return
+	}
+	if p >= phaseHead {
+		s.metrics.cutOff.Add(1)
+	}
+	if p == phaseWrite {
+		c.abort()
+		return
+	}
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
 }
 
 // late says whether the client has had its time.
@@ -35,11 +50,14 @@ func (c *conn) late(tick int64) (phase, bool) {
 	p, ms := c.since(tick)
 	limit := time.Duration(0)
 	switch p {
-	case phaseIdle:
+	case phaseNew, phaseIdle:
 		if c.srv.closing.Load() {
 			return p, true
 		}
 		limit = cfg.IdleTimeout
+		if p == phaseNew {
+			limit = cfg.HeadTimeout
+		}
 	case phaseHead:
 		limit = cfg.HeadTimeout
 	case phaseBody:

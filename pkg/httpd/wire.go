@@ -36,7 +36,8 @@ type wire struct {
 	got    int64 // body bytes of this request so far, framing excluded
 	debt   int64 // see chunkCost
 
-	head head
+	head  head
+	heads []headIndex // of the heads that were passed on since the last reset, in order
 
 	midBody bool // the refusal stands inside a body
 }
@@ -71,6 +72,7 @@ type head struct {
 	chunked bool
 	http10  bool
 	noBody  bool // GET and HEAD
+	index   headIndex
 }
 
 const (
@@ -219,7 +221,8 @@ func (w *wire) readHead(p []byte) (int, *stripe.Error) {
 		if i < 0 {
 			return 0, w.incomplete(p, limit)
 		}
-		line := p[h.offset : h.offset+i]
+		at := h.offset
+		line := p[at : at+i]
 		h.offset += i + 1
 		if len(line) == 0 || line[len(line)-1] != '\r' {
 			return 0, refuseLineEnd
@@ -231,6 +234,7 @@ func (w *wire) readHead(p []byte) (int, *stripe.Error) {
 			if r := h.requestLine(line); r != nil {
 				return 0, r
 			}
+			h.index.line = uint32(h.offset)
 		case len(line) == 0:
 			n := h.offset
 			if r := w.bodyBegins(); r != nil {
@@ -240,7 +244,7 @@ func (w *wire) readHead(p []byte) (int, *stripe.Error) {
 		case h.lines > w.limits.headLinesMax:
 			return 0, refuseHeadTooLarge
 		default:
-			if r := h.field(line); r != nil {
+			if r := h.field(line, at); r != nil {
 				return 0, r
 			}
 		}
@@ -294,8 +298,8 @@ func (h *head) requestLine(line []byte) *stripe.Error {
 	return nil
 }
 
-// field checks one header line, its line end cut off.
-func (h *head) field(line []byte) *stripe.Error {
+// field checks one header line, its line end cut off, which begins at an offset of the head.
+func (h *head) field(line []byte, at int) *stripe.Error {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 {
 		return refuseHeader
@@ -305,23 +309,30 @@ func (h *head) field(line []byte) *stripe.Error {
 	if line[0] <= ' ' || line[colon-1] <= ' ' {
 		return refuseHeader
 	}
-	name := line[:colon]
-	switch colon {
-	case len("host"):
-		if foldEqual(name, "host") {
-			h.hosts++
-			if h.hosts > 1 || len(trimOWS(line[colon+1:])) == 0 {
-				return refuseHost
-			}
+	name := headerNameOf(line[:colon])
+	if name == otherHeader {
+		return nil
+	}
+	from, to := colon+1, len(line)
+	for from < to && (line[from] == ' ' || line[from] == '\t') {
+		from++
+	}
+	for from < to && (line[to-1] == ' ' || line[to-1] == '\t') {
+		to--
+	}
+	value := line[from:to]
+	switch name {
+	case hHost:
+		h.hosts++
+		if h.hosts > 1 || len(value) == 0 {
+			return refuseHost
 		}
-	case len("content-length"):
-		if foldEqual(name, "content-length") {
-			return h.contentLength(trimOWS(line[colon+1:]))
-		}
-	case len("transfer-encoding"):
-		if foldEqual(name, "transfer-encoding") {
-			return h.transferEncoding(trimOWS(line[colon+1:]))
-		}
+	case hContentLength:
+		return h.contentLength(value)
+	case hTransferEncoding:
+		return h.transferEncoding(value)
+	default:
+		h.index.note(name, at+from, at+to)
 	}
 	return nil
 }
@@ -368,33 +379,7 @@ func (w *wire) bodyBegins() *stripe.Error {
 	case h.length > 0:
 		w.state, w.left = wireBody, h.length
 	}
+	w.heads = append(w.heads, h.index)
 	w.head = head{}
 	return nil
-}
-
-// trimOWS cuts the spaces and tabs that may stand around a header's value.
-func trimOWS(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-// foldEqual reports whether b is lower, letters of either case taken as equal. lower is lower-case ASCII.
-func foldEqual(b []byte, lower string) bool {
-	if len(b) != len(lower) {
-		return false
-	}
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
 }

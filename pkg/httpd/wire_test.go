@@ -1,0 +1,195 @@
+package httpd
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"tollgate/pkg/stripe"
+)
+
+var testWireLimits = wireLimits{headBytesMax: 1 << 10, headLinesMax: 20}
+
+// passAll shows the wire a stream as a connection does, in pieces of at most step bytes, and returns what it let through.
+func passAll(stream []byte, step int) (passed []byte, w *wire, r *stripe.Error) {
+	w = &wire{limits: &testWireLimits}
+	var held []byte
+	for len(stream) > 0 && r == nil {
+		n := min(step, len(stream))
+		held = append(held, stream[:n]...)
+		stream = stream[n:]
+		var good int
+		good, r = w.feed(held)
+		passed = append(passed, held[:good]...)
+		if good > 0 {
+			held = append([]byte(nil), held[good:]...)
+			if r == nil && len(held) > 0 {
+				w.again()
+			}
+		}
+	}
+	return passed, w, r
+}
+
+const (
+	wireGet     = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+	wirePost    = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+	wireChunked = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n006\r\n world\r\n0\r\n\r\n"
+	wireOld     = "POST /a HTTP/1.0\r\nContent-Length: 0\r\n\r\n"
+)
+
+func TestTheWirePassesWholeRequestsHoweverTheyAreCut(t *testing.T) {
+	stream := strings.Repeat(wireGet+wirePost+wireChunked+wireOld, 3)
+	for step := 1; step <= len(stream); step++ {
+		passed, w, r := passAll([]byte(stream), step)
+		if r != nil || string(passed) != stream || w.state != wireHead {
+			t.Fatalf("in steps of %d: passed %d of %d bytes, state %d, %v", step, len(passed), len(stream), w.state, r)
+		}
+	}
+}
+
+func TestTheWireRefusesTheSameHoweverItIsCut(t *testing.T) {
+	for _, bad := range []string{
+		"POST /a HTTP/1.1\nHost: a\r\n\r\n", "GET /a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+		"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+		"POST /a HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: y\r\n", 30) + "\r\n",
+		"POST /a HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 2000) + "\r\n\r\n",
+	} {
+		stream := wirePost + bad + wireGet
+		for step := 1; step <= len(stream); step++ {
+			passed, _, r := passAll([]byte(stream), step)
+			if r == nil || string(passed) != wirePost {
+				t.Fatalf("%.60q in steps of %d: passed %q, %v", bad, step, passed, r)
+			}
+		}
+	}
+}
+
+func TestTheWireStopsInsideABadBody(t *testing.T) {
+	head := wireChunked[:strings.Index(wireChunked, "5\r\nhello")]
+	for _, bad := range []string{"5;a=b\r\n", "5\r\nhelloX", "fffffffff", "g", "5\n", "5\r\nhello\r\n0\r\nX: y\r\n\r\n"} {
+		for step := 1; step < 200; step++ {
+			passed, w, r := passAll([]byte(head+bad+wireGet), step)
+			if r == nil || !w.midBody || !strings.HasPrefix(head+bad, string(passed)) {
+				t.Fatalf("%q in steps of %d: passed %q, %v", bad, step, passed, r)
+			}
+		}
+	}
+}
+
+// FuzzWire holds the guard against an independent reading of the same grammar: whatever passes is a sequence of whole
+// requests whose ends two parsers agree on.
+func FuzzWire(f *testing.F) {
+	for _, seed := range []string{
+		wireGet, wirePost, wireChunked, wireOld, wireGet + wirePost, wireChunked + "GARBAGE",
+		"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+		"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551621\r\n\r\nhello",
+		"POST /a HTTP/1.1\r\nHost: a\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n",
+		"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+		"\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+	} {
+		f.Add([]byte(seed), uint8(7))
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, step uint8) {
+		passed, w, r := passAll(stream, int(step)+1)
+		whole, wholeWire, wholeRefusal := passAll(stream, len(stream)+1)
+		if (r == nil) != (wholeRefusal == nil) {
+			t.Fatalf("in steps: %v, at once: %v", r, wholeRefusal)
+		}
+		if r == nil && (!bytes.Equal(passed, whole) || w.state != wholeWire.state) {
+			t.Fatalf("in steps %q, at once %q", passed, whole)
+		}
+		if !bytes.HasPrefix(stream, passed) {
+			t.Fatalf("passed %q of %q", passed, stream)
+		}
+		if err := readStrictly(passed); err != nil {
+			t.Fatalf("%q passed: %v", passed, err)
+		}
+	})
+}
+
+// readStrictly is a second implementation of the wire's grammar, by splitting text. A request that is cut short at the
+// end of its body is fine: the rest was yet to come.
+func readStrictly(stream []byte) error {
+	for len(stream) > 0 {
+		head, rest, found := bytes.Cut(stream, []byte("\r\n\r\n"))
+		if !found {
+			return fmt.Errorf("half a head: %q", stream)
+		}
+		lines := strings.Split(string(head), "\r\n")
+		length, chunked := 0, false
+		for _, line := range lines {
+			if strings.ContainsAny(line, "\n") {
+				return fmt.Errorf("LF in %q", line)
+			}
+		}
+		for _, line := range lines[1:] {
+			name, value, _ := strings.Cut(line, ":")
+			value = strings.Trim(value, " \t")
+			switch strings.ToLower(name) {
+			case "content-length":
+				if _, err := fmt.Sscanf(value, "%d", &length); err != nil || fmt.Sprint(length) != strings.TrimLeft(value, "0") && length != 0 {
+					return fmt.Errorf("length %q", value)
+				}
+			case "transfer-encoding":
+				chunked = strings.EqualFold(value, "chunked")
+				if !chunked {
+					return fmt.Errorf("coding %q", value)
+				}
+			}
+		}
+		if chunked && length > 0 {
+			return fmt.Errorf("both framings in %q", head)
+		}
+		stream = rest
+		if !chunked {
+			stream = stream[min(length, len(stream)):]
+			continue
+		}
+		var err error
+		if stream, err = readChunks(stream); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readChunks(stream []byte) ([]byte, error) {
+	for len(stream) > 0 {
+		line, rest, found := bytes.Cut(stream, []byte("\r\n"))
+		if !found {
+			return nil, nil // the rest is to come
+		}
+		var n int
+		if _, err := fmt.Sscanf(string(line), "%x", &n); err != nil {
+			return nil, fmt.Errorf("chunk size %q: %w", line, err)
+		}
+		if n == 0 {
+			if len(rest) >= 2 && string(rest[:2]) != "\r\n" {
+				return nil, fmt.Errorf("trailer %q", rest)
+			}
+			return rest[min(2, len(rest)):], nil
+		}
+		if len(rest) < n+2 {
+			return nil, nil
+		}
+		if string(rest[n:n+2]) != "\r\n" {
+			return nil, fmt.Errorf("chunk of %d bytes ends in %q", n, rest[n:n+2])
+		}
+		stream = rest[n+2:]
+	}
+	return nil, nil
+}
+
+func BenchmarkWireHead(b *testing.B) {
+	request := []byte(streamRequest(strings.Repeat("t", 150), "{}"))
+	w := wire{limits: &wireLimits{headBytesMax: 16 << 10, headLinesMax: headLinesMax}}
+	b.SetBytes(int64(len(request)))
+	for b.Loop() {
+		w.heads = w.heads[:0]
+		if good, r := w.feed(request); good != len(request) || r != nil {
+			b.Fatal(good, r)
+		}
+	}
+}
