@@ -52,7 +52,8 @@ type Batch struct {
 	// Done is called exactly once, from a goroutine of the log. It must not block, nor call the log.
 	Done func(*Batch)
 
-	// Base is the offset of the first record. Valid in and after Done, when Err is nil.
+	// Base is the offset of the first record. Valid in and after Done, when Err is nil. It is -1 in the rare case that
+	// the log knows the batch to be durable and not where: Kafka's answer to a repetition may say just that.
 	Base int64
 	// Err is nil when every record is durable: acknowledged by all in-sync replicas, or fsynced.
 	Err error

@@ -315,14 +315,14 @@ func (n *lane) settleAll(v verdict) {
 }
 
 // settle acts on the verdicts: batches with an outcome go back to their owners, the others are sent again.
-func (n *lane) settle(decide func(p *partition) (v verdict, base int64)) {
+func (n *lane) settle(verdictOf func(p *partition) (v verdict, base int64)) {
 	l := n.log
 	now := time.Now()
 	refresh := false
 	n.done = n.done[:0]
 	l.mu.Lock()
 	for _, p := range n.set {
-		v, base := decide(p)
+		v, base := verdictOf(p)
 		p.flying, p.sending, p.lastErr = nil, nil, v.err
 		refresh = refresh || v.refresh
 		if v.replace {

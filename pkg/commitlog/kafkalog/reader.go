@@ -115,7 +115,7 @@ func (l *Log) askOffset(ctx context.Context, c *conn, p *partition, which int64)
 		Partitions: []listoffsets.RequestPartition{{
 			Partition: p.number, CurrentLeaderEpoch: -1, Timestamp: which,
 		}},
-	}}})
+	}}}, l.config.RequestTimeout)
 	if err != nil {
 		return 0, err
 	}
@@ -131,9 +131,9 @@ func (l *Log) askOffset(ctx context.Context, c *conn, p *partition, which int64)
 }
 
 // ask is a round trip that ends with ctx, whose end costs the connection.
-func (l *Log) ask(ctx context.Context, c *conn, request protocol.Message) (protocol.Message, error) {
+func (l *Log) ask(ctx context.Context, c *conn, request protocol.Message, timeout time.Duration) (protocol.Message, error) {
 	stop := context.AfterFunc(ctx, func() { c.close() })
-	answer, _, err := c.roundTrip(request, l.config.RequestTimeout)
+	answer, _, err := c.roundTrip(request, timeout)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -275,7 +275,7 @@ func (r *reader) fetch(ctx context.Context) error {
 	r.request.MaxWaitTime = int32(wait.Milliseconds())
 	r.request.Topics[0].Partitions[0].FetchOffset = r.next
 	r.request.Topics[0].Partitions[0].LogStartOffset = -1
-	if _, err := r.log.ask(ctx, c, &r.request); err != nil {
+	if _, err := r.log.ask(ctx, c, &r.request, r.log.config.RequestTimeout); err != nil {
 		r.drop()
 		return fmt.Errorf("%w: %w", commitlog.ErrUnavailable, err)
 	}

@@ -31,9 +31,8 @@ var adminErrors = map[int16]string{
 	41: "NOT_CONTROLLER",
 }
 
-// configure makes the topics that are missing and reads the settings of those that are there. It also asks for a
-// producer id that nobody uses: a right that is missing should show before the first append does.
-func (c *control) configure(picture *metadata.Response) error {
+// makeMissing makes the topics that are missing and compares those that are there with the configuration.
+func (c *control) makeMissing(picture *metadata.Response) error {
 	var missing []TopicConfig
 	for i := range picture.Topics {
 		seen := &picture.Topics[i]
@@ -48,14 +47,14 @@ func (c *control) configure(picture *metadata.Response) error {
 			c.compare(t.config, seen)
 		}
 	}
-	if len(missing) > 0 {
-		if err := c.create(picture, missing); err != nil {
-			return err
-		}
+	if len(missing) == 0 {
+		return nil
 	}
-	if err := c.readSettings(); err != nil {
-		return err
-	}
+	return c.create(picture, missing)
+}
+
+// mayProduce asks for a producer id that nobody uses: a right that is missing should show before the first append does.
+func (c *control) mayProduce() error {
 	answer, err := c.ask(new(initproducerid.Request))
 	if err != nil {
 		return fmt.Errorf("asking for a producer id: %w", err)
@@ -89,7 +88,7 @@ func (c *control) create(picture *metadata.Response, missing []TopicConfig) erro
 			admin.close()
 		}
 	}()
-	answer, _, err := admin.roundTrip(request, c.log.config.RequestTimeout)
+	answer, err := c.log.ask(c.log.ctx, admin, request, c.log.config.RequestTimeout)
 	if err != nil {
 		return fmt.Errorf("making topics: %w", err)
 	}
@@ -152,7 +151,7 @@ func replicas(seen *metadata.ResponseTopic) int {
 }
 
 // readSettings reads what the topics' settings mean for us. Where we may not read them the defaults stand.
-func (c *control) readSettings() error {
+func (c *control) readSettings(picture *metadata.Response) error {
 	request := &describeconfigs.Request{}
 	for _, name := range c.log.topicNames() {
 		request.Resources = append(request.Resources, describeconfigs.RequestResource{ResourceType: resourceTopic, ResourceName: name})
@@ -160,10 +159,6 @@ func (c *control) readSettings() error {
 	answer, err := c.ask(request)
 	if err != nil {
 		return fmt.Errorf("reading topic settings: %w", err)
-	}
-	picture, err := c.metadata(c.log.topicNames())
-	if err != nil {
-		return err
 	}
 	copies := map[string]int{}
 	for i := range picture.Topics {
@@ -175,7 +170,7 @@ func (c *control) readSettings() error {
 		switch {
 		case t == nil:
 		case resource.ErrorCode == codeUnknownTopic:
-			return fmt.Errorf("topic %s is being made", resource.ResourceName)
+			return fmt.Errorf("topic %s: %w", resource.ResourceName, errBeingMade)
 		case resource.ErrorCode != 0:
 			c.differs(resource.ResourceName, "its settings can not be read (%v); assuming max.message.bytes of %d or more",
 				describe(resource.ErrorCode, resource.ErrorMessage), c.log.config.BatchBytesMax)

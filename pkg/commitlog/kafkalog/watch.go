@@ -22,6 +22,8 @@ const (
 	watchPauseMin = 50 * time.Millisecond
 	// watchPauseMax is the most when nobody answers, or partitions are stalled.
 	watchPauseMax = time.Second
+	// electionPause is how often leaders are asked for while a partition has none.
+	electionPause = 200 * time.Millisecond
 	// reviewInterval is how often partitions are looked at.
 	reviewInterval = 100 * time.Millisecond
 	// stallMin is how long a partition turns batches away at least, so that trying again is not done by every request.
@@ -35,6 +37,9 @@ type control struct {
 	log  *Log
 	conn *conn
 	next int // counts connections: the next one goes to the next address
+	// asked counts questions in a row that somebody urged.
+	asked int
+	// told are the differences of topics that a Notice has told.
 	told []Notice
 }
 
@@ -62,8 +67,23 @@ func (l *Log) watch() {
 		case <-l.ctx.Done():
 		case <-l.wakeWatch:
 			l.sleep(watchPauseMin)
+			c.doubtIt()
 		case <-time.After(wait):
+			c.asked = 0
 		}
+	}
+}
+
+// askedMax is how often in a row a broker may be asked for leaders before another one is.
+const askedMax = 10
+
+// doubtIt counts how often leaders are asked for because something is wrong, and goes to another broker when this one does
+// not help: it may be cut off from the others and not know it.
+func (c *control) doubtIt() {
+	if c.asked++; c.asked > askedMax {
+		c.asked = 0
+		c.conn.close()
+		c.conn = nil
 	}
 }
 
@@ -94,14 +114,18 @@ func (l *Log) watchHeard(err error, pause time.Duration) (wait time.Duration, as
 	}
 	l.watchErr, l.watched = nil, now
 	l.review(now)
+	wait = l.config.MetadataInterval
 	for _, t := range l.topics {
 		for _, p := range t.all() {
-			if p.stalled != nil || p.leader < 0 {
-				return watchPauseMax, false
+			if p.leader < 0 {
+				return electionPause, false
+			}
+			if p.stalled != nil {
+				wait = min(wait, watchPauseMax)
 			}
 		}
 	}
-	return l.config.MetadataInterval, false
+	return wait, false
 }
 
 // lookForLeaders makes watch ask soon. Any lock may be held.
@@ -125,13 +149,10 @@ func (c *control) look() error {
 	configured := c.log.configured
 	c.log.mu.Unlock()
 	if !configured {
-		if err := c.configure(picture); err != nil {
+		if err := c.makeMissing(picture); err != nil {
 			return err
 		}
-		if picture, err = c.metadata(c.log.topicNames()); err != nil {
-			return err
-		}
-		if err := c.log.adopt(picture); err != nil {
+		if picture, err = c.learn(); err != nil {
 			return err
 		}
 	}
@@ -177,8 +198,7 @@ func (l *Log) topicNames() []string {
 // ask is a round trip of watch's. It is bounded by the dial timeout: these are small questions, and a broker that is slow
 // to answer them is a reason to ask another.
 func (c *control) ask(request protocol.Message) (protocol.Message, error) {
-	answer, _, err := c.conn.roundTrip(request, c.log.config.DialTimeout)
-	return answer, err
+	return c.log.ask(c.log.ctx, c.conn, request, c.log.config.DialTimeout)
 }
 
 func (c *control) metadata(topics []string) (*metadata.Response, error) {
@@ -192,6 +212,29 @@ func (c *control) metadata(topics []string) (*metadata.Response, error) {
 	return answer.(*metadata.Response), nil
 }
 
+// learn reads what the topics are like, settings and partitions. Topics that were just made are not known everywhere at
+// once, so it asks several times.
+func (c *control) learn() (picture *metadata.Response, err error) {
+	if err := c.mayProduce(); err != nil {
+		return nil, err
+	}
+	for range askedMax {
+		if picture, err = c.metadata(c.log.topicNames()); err != nil {
+			return nil, err
+		}
+		if err = c.readSettings(picture); err == nil {
+			err = c.log.adopt(picture)
+		}
+		if !errors.Is(err, errBeingMade) {
+			break
+		}
+		c.log.sleep(watchPauseMin)
+	}
+	return picture, err
+}
+
+var errBeingMade = errors.New("the topic is being made")
+
 // adopt fixes the partitions of all topics, once. It fails while one is not there yet.
 func (l *Log) adopt(picture *metadata.Response) error {
 	l.mu.Lock()
@@ -199,12 +242,12 @@ func (l *Log) adopt(picture *metadata.Response) error {
 	for i := range picture.Topics {
 		seen := &picture.Topics[i]
 		if seen.ErrorCode != 0 || len(seen.Partitions) == 0 {
-			return fmt.Errorf("topic %s is being made: %w", seen.Name, describe(seen.ErrorCode, ""))
+			return fmt.Errorf("topic %s: %w", seen.Name, errors.Join(errBeingMade, describe(seen.ErrorCode, "")))
 		}
 		// Metadata lists partitions in any order, and may for a moment leave out some of a new topic.
 		for _, p := range seen.Partitions {
 			if int(p.PartitionIndex) >= len(seen.Partitions) {
-				return fmt.Errorf("topic %s is being made: partition %d of %d", seen.Name, p.PartitionIndex, len(seen.Partitions))
+				return fmt.Errorf("topic %s: %w: partition %d of %d", seen.Name, errBeingMade, p.PartitionIndex, len(seen.Partitions))
 			}
 		}
 	}
@@ -363,15 +406,14 @@ func (l *Log) stall(p *partition, why error) {
 		l.lookForLeaders()
 	}
 	keep := 0
-	if p.flying != nil || p.doubt {
+	if len(p.queue) > 0 && (p.flying != nil || p.doubt) {
 		keep = 1
 	}
-	for len(p.queue) > keep {
-		last := len(p.queue) - 1
-		l.complete(p.queue[last], p.stalled)
-		p.queue[last] = nil
-		p.queue = p.queue[:last]
+	for _, b := range p.queue[keep:] {
+		l.complete(b, p.stalled)
 	}
+	clear(p.queue[keep:])
+	p.queue = p.queue[:keep]
 	if keep == 0 {
 		p.wire, p.stamped = nil, false
 	}
