@@ -53,6 +53,12 @@ func TestNothingAllocatesInTheSteadyState(t *testing.T) {
 	}
 	buf, key, random := make([]byte, 0, 1024), []byte("key"), rand.NewChaCha8([32]byte{})
 	f("AppendRecord", func() { buf = meterevent.AppendRecord(buf[:0], "acct_demo", true, &ev, receivedMs) })
+	var recorder meterevent.Recorder
+	f("Recorder", func() {
+		recorder.Begin("acct_demo", true, receivedMs)
+		buf = append(buf[:0], recorder.Key(ev.Name)...)
+		buf = recorder.Append(buf, &ev)
+	})
 	f("AppendKey", func() { buf = meterevent.AppendBucket(meterevent.AppendKey(buf[:0], "acct_demo", true, ev.Name), 3) })
 	f("PayloadValue", func() { ev.PayloadValue("k") })
 	f("Deriver", func() {
