@@ -13,9 +13,8 @@ import (
 const (
 	// batchBytesStart is the first capacity of a batch's buffer.
 	batchBytesStart = 64 << 10
-	// sparesPerPartition and sparesMore bound the batches kept for reuse: one flying and one filling a partition.
-	sparesPerPartition = 2
-	sparesMore         = 4
+	// spareFraction of BacklogBytesMax is the most that batches kept for reuse hold.
+	spareFraction = 4
 )
 
 // batch is a record batch from its first record until the log is done with it. The drainer owns it, but for its time
@@ -74,6 +73,7 @@ func (d *drainer) newBatch(p *partition) *batch {
 	if n := len(d.spares); n > 0 {
 		b = d.spares[n-1]
 		d.spares = d.spares[:n-1]
+		d.spareBytes -= cap(b.buf)
 	} else {
 		b = &batch{buf: make([]byte, 0, min(batchBytesStart, d.topic.batchBytesMax))}
 		b.Topic = d.g.cfg.Topic
@@ -95,7 +95,8 @@ func (d *drainer) recycle(b *batch) {
 	b.Err, b.Base, b.Records = nil, 0, 0
 	b.tickets = b.tickets[:0]
 	b.next = nil
-	if len(d.spares) < sparesPerPartition*len(d.partitions)+sparesMore {
+	if d.spareBytes+cap(b.buf) <= d.g.cfg.BacklogBytesMax/spareFraction {
+		d.spareBytes += cap(b.buf)
 		d.spares = append(d.spares, b)
 	}
 }

@@ -33,7 +33,6 @@ const (
 	defaultWaitMax               = 10 * time.Second
 	defaultBatchRecordsMax       = 50_000
 	defaultPauseMin              = time.Millisecond
-	defaultBacklogBytesMax       = 128 << 20
 	defaultPartitionBacklogBytes = 32 << 20
 
 	// ticketsMax keeps the watchdog's walk over the table short: 64 MiB and a few milliseconds.
@@ -66,10 +65,13 @@ type Config struct {
 	// PauseMin is the least time between two sets of batches while many requests come in and the log answers at once;
 	// 0 is 1 ms. Without it such a log would get a set a request, and to wake the drainer would cost more than the rest.
 	PauseMin time.Duration
-	// BacklogBytesMax bounds the records taken from the rings and not yet answered by the log; 0 is 128 MiB, or four
-	// times PartitionBacklogBytesMax if that is given. What is in it when it is found full may exceed it by one frame.
+	// BacklogBytesMax bounds the records taken from the rings and not yet answered by the log; 0 is four times
+	// PartitionBacklogBytesMax. It may be exceeded by what is read from the rings in one go, 64 KiB and a frame of each.
+	// Buffers grow with what they hold and are reused, so the memory behind it is up to twice that, and two batches of
+	// the log's BatchBytesMax a partition.
 	BacklogBytesMax int
-	// PartitionBacklogBytesMax is the same of one partition, at least FrameBytesMax; 0 is 32 MiB.
+	// PartitionBacklogBytesMax is the same of one partition, at least FrameBytesMax; 0 is 32 MiB. It is less while
+	// several partitions have a backlog: no partition may hold more than what is left for all others.
 	PartitionBacklogBytesMax int
 
 	// Now is the clock; nil is time.Now.

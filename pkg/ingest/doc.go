@@ -37,9 +37,9 @@
 //
 // Memory is bounded whatever clients and logs do (G4): rings of a fixed size; Tickets requests at once; BacklogBytesMax
 // of records taken from the rings and not yet answered by the log, PartitionBacklogBytesMax of them in one partition.
-// A partition over its bound refuses frames at once, so that one leader that is away does not stop the others; with the
-// whole backlog full, frames stay in the rings until these are full too; a full ring and a table without a ticket refuse
-// at once. All of that is ErrFull.
+// A partition over its bound refuses frames at once, so that leaders that are away do not stop the others, and however
+// many are away, a part of the backlog is left for the rest. With all of it used, frames stay in the rings until these
+// are full too; full rings and a table without a ticket refuse at once. All of that is ErrFull.
 //
 // # What it will not do
 //

@@ -24,6 +24,7 @@ type drainer struct {
 	flying     int          // partitions with a batch flying
 	backlog    int          // bytes of all batches that are not answered
 	spares     []*batch
+	spareBytes int                // capacity of these
 	set        []*commitlog.Batch // reused
 	takeFrame  func(frame []byte) // d.take, bound once: a method value would be allocated at each use
 
@@ -49,7 +50,7 @@ func (d *drainer) run() {
 
 		done := d.land()
 		d.sweep(now)
-		if len(d.ready) > 0 && (d.closing || d.pace.due(now)) {
+		if len(d.ready) > 0 && (d.closing || d.full() || d.pace.due(now)) {
 			d.handOver(now)
 		}
 		// Last, so that the log works again while handlers are woken.
@@ -88,7 +89,7 @@ func (d *drainer) list(p *partition) {
 // sweep moves frames from the rings into batches until the rings are empty or the backlog is full.
 func (d *drainer) sweep(now time.Time) {
 	before := d.pace.frames
-	for d.backlog < d.g.cfg.BacklogBytesMax && d.g.rings.Drain(sweepBytes, d.takeFrame) > 0 {
+	for !d.full() && d.g.rings.Drain(sweepBytes, d.takeFrame) > 0 {
 		if len(d.ready) > 0 && d.pace.bytes >= bytesEnough {
 			break // let the log begin; the rest comes with the next turn
 		}
@@ -97,6 +98,10 @@ func (d *drainer) sweep(now time.Time) {
 		d.pace.missed(now)
 	}
 }
+
+// full tells whether frames must stay in the rings until the log has answered some. Whatever is ready goes to the log
+// then without a pause: the drainer can not sleep for arrivals that it would not take.
+func (d *drainer) full() bool { return d.backlog >= d.g.cfg.BacklogBytesMax }
 
 // take appends the records of one frame to its partitions' batches.
 func (d *drainer) take(frame []byte) {
@@ -147,13 +152,16 @@ func (d *drainer) begin() {
 	}
 }
 
-// fits tells whether every partition of the frame has room for it. The frame counts in full against each one: that is
-// exact for the usual frame of one partition, and otherwise refuses a little too early.
+// fits tells whether every partition of the frame has room for it. A partition may hold PartitionBacklogBytesMax, but
+// never more than is left for all the others together: so k partitions that are away take k parts of k+1, and the last
+// part always remains for those that are not. The frame counts in full against each of its partitions; that is exact for
+// the usual frame of one, and otherwise refuses a little too early. A partition without a backlog takes any frame.
 func (d *drainer) fits(v view) bool {
-	most := d.g.cfg.PartitionBacklogBytesMax
-	if d.backlog+len(v) <= most {
-		return true // then no partition has more
+	c := &d.g.cfg
+	if d.backlog+len(v) <= min(c.PartitionBacklogBytesMax, c.BacklogBytesMax/2) {
+		return true // no partition can have more than its part
 	}
+	most := min(c.PartitionBacklogBytesMax, c.BacklogBytesMax-d.backlog)
 	at := frameHeaderBytes
 	for range v.records() {
 		number, _, next := v.record(at)
@@ -258,7 +266,7 @@ func (d *drainer) plan(now time.Time) (until int, timeout time.Duration) {
 	switch {
 	case len(d.ready) > 0: // pausing
 		return d.pace.untilDue(now)
-	case d.backlog >= d.g.cfg.BacklogBytesMax: // only the log can make room
+	case d.full(): // only the log can make room
 		return ring.UntilWoken, noTimeout
 	case d.flying > 0 && d.flying == len(d.partitions): // frames can only go where they will wait anyway
 		return ring.UntilFilled, noTimeout

@@ -195,6 +195,40 @@ func TestAPartitionThatIsAwayDoesNotStopOthers(t *testing.T) {
 	})
 }
 
+func TestHoweverManyPartitionsAreAwaySomeRoomIsLeftForTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const partitions, here = 12, 11
+		log := newFakeLog(t, partitions)
+		hold, release := holding(written)
+		log.answer = func(b *commitlog.Batch) (bool, error) {
+			if b.Partition != here {
+				return hold(b)
+			}
+			return true, nil
+		}
+		g := open(t, log, Config{FrameBytesMax: 2000, PartitionBacklogBytesMax: 50_000, BacklogBytesMax: 100_000})
+		var wg sync.WaitGroup
+		for range 100 {
+			for p := range partitions - 1 {
+				wg.Go(func() {
+					if err := submit(g, keyFor(p, partitions), strings.Repeat("a", 1000)); err != nil && err != ErrFull {
+						t.Error(err)
+					}
+				})
+				synctest.Wait()
+			}
+		}
+		if g.drainer.backlog < 50_000 {
+			t.Errorf("the backlog is %d bytes: nothing is tested", g.drainer.backlog)
+		}
+		for range 100 {
+			wantErr(t, "here", submit(g, keyFor(here, partitions), strings.Repeat("b", 1000)), nil)
+		}
+		release()
+		wg.Wait()
+	})
+}
+
 func TestOverEachBoundTheAnswerIsFullAtOnce(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"tickets": {Tickets: 3},
@@ -211,7 +245,7 @@ func TestOverEachBoundTheAnswerIsFullAtOnce(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 30 {
 				wg.Go(func() {
-					err := submit(g, keyFor(0, 2), strings.Repeat("x", 1000))
+					err := submit(g, keyFor(0, 2), strings.Repeat("x", 1990))
 					if err != nil && (err != ErrFull || time.Since(start) > 0) {
 						t.Errorf("%s: %v after %v", name, err, time.Since(start))
 					}

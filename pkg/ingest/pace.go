@@ -11,7 +11,7 @@ const (
 	// busy, and to answer at once is worth more than to save a wake-up.
 	crowdMin = 8
 	// crowdMax is the most that is of interest: three quarters of it are framesEnough.
-	crowdMax = framesEnough * 4 / 3
+	crowdMax = (framesEnough*4 + 2) / 3
 
 	// probeEvery: where requests seem to come one by one, one wake-up of so many looks whether that is still so.
 	probeEvery = 16
