@@ -136,6 +136,9 @@ func (f *memFile) extend(size int64) {
 }
 
 func (f *memFile) truncate(size int64) {
+	if size == int64(len(f.live)) {
+		return // as in Linux: it makes nothing dirty
+	}
 	f.extend(size)
 	f.live = f.live[:size:size]
 	f.resized = true

@@ -58,6 +58,7 @@ const (
 	batchBytesLimit      = 64 << 20
 	reserveBytesMax      = 64 << 20
 	reserveShare         = 16
+	reserveSlack         = 8        // once refused, appends are taken again with this part of the reserve above it
 	groupBytesMax        = 32 << 20 // of one partition, between two fsyncs; one batch may be larger
 	checkpointEvery      = time.Second
 	retentionEvery       = 10 * time.Second

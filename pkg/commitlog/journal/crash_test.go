@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -88,6 +89,9 @@ func simulate(seed uint64, logf func(string, ...any)) (err error) {
 		Dir: "journal", Topics: []TopicConfig{{Name: topic, Partitions: 1 + s.dice.IntN(2)}},
 		SegmentBytes: int64(2048 << s.dice.IntN(4)), BatchBytesMax: 2048, ReserveBytes: 1,
 		Now: func() time.Time { return s.now }, Notify: func(n Notice) { logf("notice: %v", n) },
+	}
+	if s.dice.IntN(2) == 0 {
+		s.cfg.Topics[0].RetentionBytes = int64(1 + s.dice.IntN(40_000))
 	}
 	for range 2 + s.dice.IntN(6) {
 		if err := s.life(); err != nil {
@@ -186,6 +190,11 @@ func (s *sim) appendSome(j *Journal) error {
 	}
 	s.now = s.now.Add(time.Duration(s.dice.IntN(1500)) * time.Millisecond)
 	if s.dice.IntN(8) == 0 {
+		for _, p := range j.partitions {
+			p.retain()
+		}
+	}
+	if s.dice.IntN(8) == 0 {
 		return s.readBack(j)
 	}
 	return nil
@@ -232,8 +241,9 @@ func (s *sim) readBack(j *Journal) error {
 			}
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
-		if !slices.Equal(got, s.must[p]) {
-			return fmt.Errorf("partition %d: reads %d values, want %d", p, len(got), len(s.must[p]))
+		oldest, _ := j.partitions[p].bounds()
+		if !slices.Equal(got, s.must[p][oldest:]) {
+			return fmt.Errorf("partition %d: reads %d values from %d on, want up to %d", p, len(got), oldest, len(s.must[p]))
 		}
 	}
 	return nil
@@ -314,37 +324,44 @@ func (s *sim) recovered(j *Journal) error {
 		if err != nil {
 			return fmt.Errorf("partition %d after opening: %w", p, err)
 		}
-		if err := s.compare(p, got); err != nil {
+		oldest, _ := j.partitions[p].bounds()
+		if err := s.compare(p, oldest, got); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
-		s.must[p] = got
+		s.must[p] = append(s.must[p][:oldest], got...)
 		clear(s.may[p])
 	}
 	return nil
 }
 
 // compare checks what was recovered: what must be there, at its offset, and behind it only what may be.
-func (s *sim) compare(p int, got []string) error {
-	must := s.must[p]
+func (s *sim) compare(p int, oldest int64, got []string) error {
+	if oldest > int64(len(s.must[p])) {
+		return fmt.Errorf("begins with offset %d, and %d were acknowledged", oldest, len(s.must[p]))
+	}
+	must := s.must[p][oldest:]
+	if oldest > 0 && s.cfg.Topics[0].RetentionBytes == 0 {
+		return fmt.Errorf("begins with offset %d, and nothing was removed", oldest)
+	}
 	if len(got) < len(must) {
-		return fmt.Errorf("%d records recovered, %d were acknowledged", len(got), len(must))
+		return fmt.Errorf("%d records recovered from %d on, %d were acknowledged", len(got), oldest, len(must))
 	}
 	if !slices.Equal(got[:len(must)], must) {
 		return fmt.Errorf("the recovered records are not the acknowledged ones")
 	}
 	for i, v := range got[len(must):] {
 		if s.never[v] {
-			return fmt.Errorf("offset %d holds %q, which was said not to be in the log", len(must)+i, v)
+			return fmt.Errorf("offset %d holds %q, which was said not to be in the log", len(s.must[p])+i, v)
 		}
 		if !s.may[p][v] {
-			return fmt.Errorf("offset %d holds %q, which may not be there", len(must)+i, v)
+			return fmt.Errorf("offset %d holds %q, which may not be there", len(s.must[p])+i, v)
 		}
 		delete(s.may[p], v)
 	}
 	return nil
 }
 
-// readValues reads a partition from 0 to its end; offsets must be dense.
+// readValues reads a partition from its oldest offset to its end; offsets must be dense.
 func readValues(j *Journal, p int32) (values []string, err error) {
 	oldest, next := j.partition(topic, p).bounds()
 	r, err := j.NewReader(topic, p, oldest)
@@ -354,7 +371,7 @@ func readValues(j *Journal, p int32) (values []string, err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	for offset := oldest; offset < next; {
 		var records []recordbatch.Record
-		if records, err = r.Next(nil); err != nil {
+		if records, err = r.Next(context.Background()); err != nil {
 			return nil, err
 		}
 		for _, record := range records {

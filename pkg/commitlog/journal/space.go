@@ -39,7 +39,11 @@ func (s *space) look(bytes int64) error {
 		}
 		s.metrics.free.Set(s.free)
 	}
-	if s.free-bytes >= s.reserve {
+	want := s.reserve
+	if s.short {
+		want += s.reserve / reserveSlack // so that the answer does not change with each small file that comes and goes
+	}
+	if s.free-bytes >= want {
 		if s.short {
 			s.short = false
 			s.cfg.Notify(Notice{What: Recovered, File: s.cfg.Dir})
