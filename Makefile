@@ -14,6 +14,7 @@ TEST_PARALLEL ?= 2
 CRASH_SEEDS ?= 10000
 FUZZ_TIME   ?= 30s
 E2E_ROUNDS  ?= 20
+E2E_TIMEOUT ?= 60m
 
 .PHONY: all build run test test-race check lint tidy fuzz crash-seeds bench soak e2e-kill image clean
 
@@ -54,10 +55,10 @@ bench: ## benchmarks beside the code; compare runs with: go tool -modfile=tools/
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
 
 e2e-kill: ## kill -9 of gateway and broker under load, E2E_ROUNDS rounds each
-	E2E_ROUNDS=$(E2E_ROUNDS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 60m -v -run 'Kill|Broker|Leader' ./test/e2e/
+	E2E_ROUNDS=$(E2E_ROUNDS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(E2E_TIMEOUT) -v -run 'Kill|Broker|Leader' ./test/e2e/
 
 soak: ## e2e-kill with ten times the rounds
-	$(MAKE) e2e-kill E2E_ROUNDS=200
+	$(MAKE) e2e-kill E2E_ROUNDS=200 E2E_TIMEOUT=8h
 
 image: ## the container image tollgate/gateway
 	docker build --build-arg VERSION=$(VERSION) -t tollgate/gateway:$(VERSION) .

@@ -9,11 +9,16 @@ import (
 	"tollgate/internal/metrics"
 )
 
+// rotateEvery is how often a rotation that is due is tried while it fails.
+const rotateEvery = 10 * time.Minute
+
 // reloader puts a changed configuration in force.
 type reloader struct {
 	g     *gateway
 	load  func() (*Config, error)
 	files watch
+	// rotated is when a rotation was last tried: a full disk must not be a line every second.
+	rotated time.Time
 
 	reloaded, refused *metrics.Counter
 }
@@ -34,7 +39,8 @@ func (r *reloader) poll(now time.Time) {
 		r.reload(strings.Join(changed, ", "))
 		return
 	}
-	if r.g.cfg.SessionKeys == "" && now.Sub(r.g.signing.Created()) >= sessionKeysLife {
+	if r.g.cfg.SessionKeys == "" && now.Sub(r.g.signing.Created()) >= sessionKeysLife && now.Sub(r.rotated) >= rotateEvery {
+		r.rotated = now
 		r.reload("rotation of the session signing keys")
 	}
 }

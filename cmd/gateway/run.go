@@ -17,6 +17,8 @@ const (
 	drainLogMax     = 2 * time.Second
 	// tick is how often files are looked at and readiness is compared with what was logged last.
 	tick = time.Second
+	// reasonEvery bounds how often a new reason for the same state is logged.
+	reasonEvery = time.Minute
 )
 
 // serveCommand is `gateway serve`.
@@ -57,7 +59,7 @@ func (c *serveCommand) Run(m *Main, onLine map[string]bool) error {
 func (g *gateway) run(signals <-chan os.Signal, r *reloader) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	lastReady := ""
+	var said readiness
 	for {
 		select {
 		case s := <-signals:
@@ -67,9 +69,9 @@ func (g *gateway) run(signals <-chan os.Signal, r *reloader) error {
 			}
 			g.log.Info().Str(logSignal, s.String()).Msg("draining")
 			return g.drainUnless(signals)
-		case <-ticker.C:
-			lastReady = g.logReadiness(lastReady)
-			r.poll(time.Now())
+		case now := <-ticker.C:
+			g.logReadiness(&said, now)
+			r.poll(now)
 		case err := <-g.served:
 			ctx, cancel := context.WithTimeout(context.Background(), drainMax)
 			defer cancel()
@@ -79,17 +81,25 @@ func (g *gateway) run(signals <-chan os.Signal, r *reloader) error {
 	}
 }
 
-// logReadiness writes a line when readiness has changed, and returns it for the next comparison.
-func (g *gateway) logReadiness(last string) string {
-	now := strings.Join(g.notReady(), "; ")
+// readiness is what was last said in the log about readiness.
+type readiness struct {
+	reason string // empty: ready
+	at     time.Time
+}
+
+// logReadiness writes a line when readiness has changed. While there is a reason not to be ready, its words may change
+// every second (so many bytes free); a new one is a line every reasonEvery at most.
+func (g *gateway) logReadiness(last *readiness, now time.Time) {
+	reason := strings.Join(g.notReady(), "; ")
 	switch {
-	case now == last:
-	case now == "":
+	case reason == last.reason, reason != "" && last.reason != "" && now.Sub(last.at) < reasonEvery:
+		return
+	case reason == "":
 		g.log.Info().Msg("ready again")
 	default:
-		g.log.Warn().Str(logReason, now).Msg("not ready")
+		g.log.Warn().Str(logReason, reason).Msg("not ready")
 	}
-	return now
+	*last = readiness{reason, now}
 }
 
 // drainUnless drains until it is done, its time is over, or a second signal asks to quit at once.
