@@ -91,16 +91,6 @@ func (l *load) write(led *ledger) {
 	}
 }
 
-// durable is the number of records acknowledged so far.
-func (l *load) durable() (n int) {
-	for _, led := range l.ledgers {
-		led.mu.Lock()
-		n += led.durable
-		led.mu.Unlock()
-	}
-	return n
-}
-
 // more waits until every partition has acknowledged n records more.
 func (l *load) more(n int) {
 	l.t.Helper()

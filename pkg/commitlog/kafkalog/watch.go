@@ -1,7 +1,6 @@
 package kafkalog
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/metadata"
 
-	"tollgate/pkg/commitlog"
 	"tollgate/pkg/recordbatch"
 )
 
@@ -24,12 +22,9 @@ const (
 	watchPauseMax = time.Second
 	// electionPause is how often leaders are asked for while a partition has none.
 	electionPause = 200 * time.Millisecond
-	// reviewInterval is how often partitions are looked at.
-	reviewInterval = 100 * time.Millisecond
-	// stallMin is how long a partition turns batches away at least, so that trying again is not done by every request.
-	stallMin = time.Second
-	// patience: after this long without an answer leaders are asked for, in case they moved and the old one is silent.
-	patience = time.Second
+	// askedMax is how often in a row a broker is asked, for leaders or for a topic that is being made, before something
+	// else is tried.
+	askedMax = 10
 )
 
 // control is watch's connection, to any broker. Only watch uses it.
@@ -73,9 +68,6 @@ func (l *Log) watch() {
 		}
 	}
 }
-
-// askedMax is how often in a row a broker may be asked for leaders before another one is.
-const askedMax = 10
 
 // doubtIt counts how often leaders are asked for because something is wrong, and goes to another broker when this one does
 // not help: it may be cut off from the others and not know it.
@@ -314,142 +306,6 @@ func (l *Log) lead(p *partition, leader int32) {
 		p.leader = leader
 	}
 	l.offer(p)
-}
-
-// reviews looks at the partitions from time to time.
-func (l *Log) reviews() {
-	tick := time.NewTicker(reviewInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-tick.C:
-			l.mu.Lock()
-			l.review(time.Now())
-			l.mu.Unlock()
-		}
-	}
-}
-
-// review stalls the partitions that do not get answers, and settles what Ready says. Log.mu is held.
-func (l *Log) review(now time.Time) {
-	stalled, impatient := 0, false
-	var example *partition
-	for _, t := range l.topics {
-		for _, p := range t.all() {
-			if len(p.queue) > 0 {
-				waited := now.Sub(p.since)
-				impatient = impatient || waited > patience
-				if waited > l.config.StallMax {
-					l.stall(p, nil)
-				}
-			}
-			if p.stalled != nil {
-				stalled++
-				example = p
-			}
-		}
-	}
-	if impatient && now.Sub(l.watched) > patience {
-		l.lookForLeaders()
-	}
-	if l.closing {
-		return
-	}
-	l.away = nil
-	switch {
-	case !l.configured:
-		l.away = fmt.Errorf("%w: Kafka at %v: %w", commitlog.ErrUnavailable, l.config.Brokers, l.watchErr)
-	case l.watchErr != nil && now.Sub(l.watchFailing) > l.config.StallMax:
-		l.away = fmt.Errorf("%w: no broker has answered for %v: %w", commitlog.ErrUnavailable, now.Sub(l.watchFailing).Round(time.Second), l.watchErr)
-	}
-	err := l.away
-	if err == nil && stalled > 0 && now.Sub(l.answered) > l.config.StallMax {
-		err = fmt.Errorf("%w (%d partitions)", example.stalled, stalled)
-	}
-	l.setReady(err)
-}
-
-// setReady changes what Ready says, and tells when it changes between good and bad. Log.mu is held.
-func (l *Log) setReady(err error) {
-	was := l.Ready()
-	l.unready.Store(&unreadiness{err})
-	switch {
-	case was != nil && err == nil:
-		l.outbox.notice(Notice{Kind: NoticeReady, Text: "Kafka acknowledges appends"})
-	case was == nil && err != nil:
-		l.outbox.notice(Notice{Kind: NoticeUnready, Text: err.Error()})
-	default:
-		return
-	}
-	l.outboxWork.Signal()
-}
-
-// stall makes a partition turn new batches away, and turns those away that were never sent. A first batch in doubt, or on
-// its way, stays: it must be answered. Log.mu is held.
-func (l *Log) stall(p *partition, why error) {
-	if p.stalled == nil {
-		if why == nil {
-			cause := p.lastErr
-			switch {
-			case cause != nil:
-			case p.flying != nil:
-				cause = errors.New("its leader is silent")
-			default:
-				cause = errors.New("it has no leader")
-			}
-			why = fmt.Errorf("%w: %s-%d has not answered appends for %v: %w", commitlog.ErrUnavailable,
-				p.topic.config.Name, p.number, l.config.StallMax, cause)
-		}
-		p.stalled, p.stalledAt = why, time.Now()
-		l.lookForLeaders()
-	}
-	keep := 0
-	if len(p.queue) > 0 && (p.flying != nil || p.doubt) {
-		keep = 1
-	}
-	for _, b := range p.queue[keep:] {
-		l.complete(b, p.stalled)
-	}
-	clear(p.queue[keep:])
-	p.queue = p.queue[:keep]
-	if keep == 0 {
-		p.wire, p.stamped = nil, false
-	}
-}
-
-// probe lets partitions that were stalled, and have nothing to be answered, take batches again when their leader can be
-// reached and has the replicas it needs.
-func (l *Log) probe() error {
-	l.mu.Lock()
-	candidates := map[string][]*partition{}
-	for _, t := range l.topics {
-		for _, p := range t.all() {
-			k := l.brokers[p.leader]
-			if k != nil && p.stalled != nil && time.Since(p.stalledAt) >= stallMin && len(p.queue) == 0 && p.inSync >= t.inSyncMin {
-				candidates[k.address] = append(candidates[k.address], p)
-			}
-		}
-	}
-	l.mu.Unlock()
-	for address, partitions := range candidates {
-		c, err := l.dialer.connect(l.ctx, address)
-		if err != nil {
-			if l.ctx.Err() != nil {
-				return context.Cause(l.ctx)
-			}
-			continue // stalled still; watch itself is fine
-		}
-		c.close()
-		l.mu.Lock()
-		for _, p := range partitions {
-			p.stalled = nil
-		}
-		l.answered = time.Now() // as far as we know
-		l.mu.Unlock()
-	}
-	return nil
 }
 
 func joinAddress(host string, port int32) string {
