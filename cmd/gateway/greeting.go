@@ -25,7 +25,7 @@ Open a meter event session and stream an event:
     -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
     -d '{"events":[{"event_name":"api_requests","payload":{"stripe_customer_id":"cus_1","value":"25"}}]}'
 
-The answer is {}: the event is on disk. The same with stripe-go:
+The answer is {}: the event is durable. The same with stripe-go:
 
   backends := stripe.NewBackendsWithConfig(&stripe.BackendConfig{URL: stripe.String("{{.URL}}")})
   api := stripe.NewClient("{{.Key}}", stripe.WithBackends(backends))

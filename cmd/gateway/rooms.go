@@ -179,14 +179,10 @@ func (g *gateway) notReady() []string {
 	if g.draining.Load() {
 		return []string{"draining: this gateway was told to stop"}
 	}
-	var reasons []string
-	if err := g.events.Ready(); err != nil {
-		reasons = append(reasons, err.Error())
+	if err := g.ingest.Ready(); err != nil { // it asks the log as well
+		return []string{err.Error()}
 	}
-	if err := g.ingest.Ready(); err != nil {
-		reasons = append(reasons, err.Error())
-	}
-	return reasons
+	return nil
 }
 
 // drain stops in the order in which events travel, so that whatever was taken is answered and whatever was answered is
