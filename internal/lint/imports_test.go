@@ -78,6 +78,7 @@ var fences = []struct{ prefix, why string }{
 // testOnly is what the tests of rooms may import beside what the rooms may: peers, fakes and oracles.
 var testOnly = []string{
 	"github.com/bytedance/sonic", "github.com/goccy/go-json", "github.com/valyala/fastjson", // peers of the decoder
+	"github.com/segmentio/kafka-go",                              // peer of recordbatch
 	"github.com/twmb/franz-go",                                   // kfake, and a second opinion on what is in Kafka
 	"github.com/Shopify/toxiproxy",                               // networks that fail
 	"github.com/stripe/stripe-go",                                // the SDK itself

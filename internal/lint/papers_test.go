@@ -228,7 +228,7 @@ func TestEveryErrorCodeInTheDocumentsIsSent(t *testing.T) {
 			return true
 		})
 	}
-	status := regexp.MustCompile("^\\| [45][0-9][0-9] \\| ([^|]*)\\|")
+	status := regexp.MustCompile(`^\| [45][0-9][0-9] \| ([^|]*)\|`)
 	rows := 0
 	compatibility.lines(func(n int, line string) {
 		row := status.FindStringSubmatch(line)
