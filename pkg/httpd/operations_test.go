@@ -498,7 +498,7 @@ func TestBombsCostBoundedMemory(t *testing.T) {
 // ingester and log.
 func TestTheStreamAllocatesNothing(t *testing.T) {
 	if invariants.Enabled {
-		t.Skip("checks allocate")
+		t.Skip("SKIPPED: the race detector and the invariants allocate")
 	}
 	f := newFixture(t, func(c *Config) {
 		c.Policy = &Policy{Default: Limits{Events: limitMax, StreamEvents: limitMax}}
