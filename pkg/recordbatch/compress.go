@@ -62,8 +62,9 @@ var lz4FrameHeader = [...]byte{0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82}
 var (
 	lz4Compressors = sync.Pool{New: func() any { return new(lz4.Compressor) }}
 	lz4Readers     = sync.Pool{New: func() any { return lz4.NewReader(nil) }}
+	zstdReaders    = sync.Pool{New: newZstdReader}
 
-	// The zstd coders hold one state a processor and lend it to each call; more callers than that wait.
+	// The zstd encoder holds one state a processor and lends it to each call; more callers than that wait.
 	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
 			zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
@@ -71,14 +72,6 @@ var (
 			panic(fmt.Sprintf("BUG: recordbatch: zstd encoder: %v", err))
 		}
 		return e
-	})
-	zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(zstdWindowMax),
-			zstd.WithDecoderConcurrency(0))
-		if err != nil {
-			panic(fmt.Sprintf("BUG: recordbatch: zstd decoder: %v", err))
-		}
-		return d
 	})
 )
 
@@ -139,33 +132,43 @@ func appendLZ4(dst, src []byte) ([]byte, error) {
 	return append(dst, 0, 0, 0, 0), nil // a block of no bytes ends the frame
 }
 
-// decompress writes the decompressed src into dst's capacity, growing it up to bytesMax.
+func newZstdReader() any {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxWindow(zstdWindowMax), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		panic(fmt.Sprintf("BUG: recordbatch: zstd decoder: %v", err))
+	}
+	return d
+}
+
+// decompress writes the decompressed src into dst's capacity, growing it up to bytesMax. The frame may be of any
+// shape: other writers link blocks, add checksums, and leave the size out.
 func decompress(dst, src []byte, c Codec, bytesMax int) ([]byte, error) {
 	switch c {
 	case LZ4:
-		return decompressLZ4(dst, src, bytesMax)
+		r := lz4Readers.Get().(*lz4.Reader)
+		defer lz4Readers.Put(r)
+		r.Reset(bytes.NewReader(src))
+		return expand(dst, r, len(src), bytesMax, c)
 	case Zstd:
-		return decompressZstd(dst, src, bytesMax)
+		r := zstdReaders.Get().(*zstd.Decoder)
+		defer zstdReaders.Put(r)
+		if err := r.Reset(bytes.NewReader(src)); err != nil {
+			return dst, corrupt("%v: %v", c, err)
+		}
+		return expand(dst, r, len(src), bytesMax, c)
 	}
 	return dst, corrupt("can not read %v", c)
 }
 
-// decompressLZ4 reads frames of any shape: other writers link blocks and add checksums.
-func decompressLZ4(dst, src []byte, bytesMax int) ([]byte, error) {
-	r := lz4Readers.Get().(*lz4.Reader)
-	defer lz4Readers.Put(r)
-	r.Reset(bytes.NewReader(src))
+// expand reads to the end, or until there is more than bytesMax.
+func expand(dst []byte, r io.Reader, srcBytes, bytesMax int, c Codec) ([]byte, error) {
 	dst = dst[:0]
 	for {
 		if len(dst) == cap(dst) {
-			dst = grow(dst, len(src), bytesMax)
+			dst = grow(dst, srcBytes, bytesMax)
 		}
 		// One byte more than allowed tells a frame that ends at the bound from one that goes on.
-		space := dst[len(dst):min(cap(dst), bytesMax+1)]
-		if len(space) == 0 {
-			return dst, ErrTooLarge
-		}
-		n, err := r.Read(space)
+		n, err := r.Read(dst[len(dst):min(cap(dst), bytesMax+1)])
 		dst = dst[:len(dst)+n]
 		switch {
 		case len(dst) > bytesMax:
@@ -173,29 +176,8 @@ func decompressLZ4(dst, src []byte, bytesMax int) ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			return dst, nil
 		case err != nil:
-			return dst, corrupt("lz4: %v", err)
+			return dst, corrupt("%v: %v", c, err)
 		}
-	}
-}
-
-// decompressZstd decodes into a buffer of a fixed size, and again into a larger one when that was too small: the
-// decoder never allocates more than it was given, whatever the frame claims.
-func decompressZstd(dst, src []byte, bytesMax int) ([]byte, error) {
-	dst = dst[:0]
-	if cap(dst) == 0 {
-		dst = grow(dst, len(src), bytesMax)
-	}
-	for {
-		out, err := zstdDecoder().DecodeAll(src, dst[:0:min(cap(dst), bytesMax)])
-		switch {
-		case err == nil:
-			return out, nil
-		case !errors.Is(err, zstd.ErrDecoderSizeExceeded) && !errors.Is(err, zstd.ErrWindowSizeExceeded):
-			return dst, corrupt("zstd: %v", err)
-		case cap(dst) >= bytesMax:
-			return dst, ErrTooLarge
-		}
-		dst = grow(dst, len(src), bytesMax)
 	}
 }
 
