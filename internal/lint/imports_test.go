@@ -219,3 +219,44 @@ func TestAForbiddenImportIsRefusedWithItsReason(t *testing.T) {
 		t.Error(fmt.Sprint("cmd/gateway may not import a log: ", got))
 	}
 }
+
+// The table in docs/ARCHITECTURE.md is the one that is enforced.
+func TestTheImportTableInTheDocumentsIsTheOneInForce(t *testing.T) {
+	architecture := read(t).text("docs/ARCHITECTURE.md")
+	if architecture == nil {
+		t.Fatal("docs/ARCHITECTURE.md does not exist")
+	}
+	type row struct{ layer, ours, third string }
+	documented := make(map[string]row)
+	architecture.lines(func(_ int, line string) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 || len(strings.TrimSpace(cells[1])) != 1 {
+			return
+		}
+		for _, name := range strings.Split(cells[2], ",") {
+			documented[strings.TrimSpace(name)] = row{strings.TrimSpace(cells[1]), cells[3], cells[4]}
+		}
+	})
+	for dir, self := range rooms {
+		name := path.Base(dir)
+		if dir == "cmd/gateway" {
+			name = dir
+		}
+		got, ok := documented[name]
+		if !ok || got.layer != strconv.Itoa(self.layer) {
+			t.Errorf("docs/ARCHITECTURE.md has no line for %s on layer %d", name, self.layer)
+			continue
+		}
+		for _, o := range self.ours {
+			if !strings.Contains(got.ours, path.Base(o)) && dir != "cmd/gateway" {
+				t.Errorf("docs/ARCHITECTURE.md does not say that %s may import %s", name, o)
+			}
+		}
+		for _, o := range self.third {
+			o = strings.TrimSuffix(strings.TrimSuffix(o, "/"), "/v4")
+			if !strings.Contains(got.third, path.Base(o)) {
+				t.Errorf("docs/ARCHITECTURE.md does not say that %s may import %s", name, o)
+			}
+		}
+	}
+}
