@@ -33,7 +33,7 @@ const (
 	defaultWaitMax               = 10 * time.Second
 	defaultBatchRecordsMax       = 50_000
 	defaultPauseMin              = time.Millisecond
-	defaultPartitionBacklogBytes = 32 << 20
+	defaultPartitionBacklogBytes = 64 << 20
 
 	// ticketsMax keeps the watchdog's walk over the table short: 64 MiB and a few milliseconds.
 	ticketsMax = 1 << 20
@@ -65,12 +65,12 @@ type Config struct {
 	// PauseMin is the least time between two sets of batches while many requests come in and the log answers at once;
 	// 0 is 1 ms. Without it such a log would get a set a request, and to wake the drainer would cost more than the rest.
 	PauseMin time.Duration
-	// BacklogBytesMax bounds the records taken from the rings and not yet answered by the log; 0 is four times
+	// BacklogBytesMax bounds the records taken from the rings and not yet answered by the log; 0 is twice
 	// PartitionBacklogBytesMax. It may be exceeded by what is read from the rings in one go, 64 KiB and a frame of each.
 	// Buffers grow with what they hold and are reused, so the memory behind it is up to twice that, and two batches of
 	// the log's BatchBytesMax a partition.
 	BacklogBytesMax int
-	// PartitionBacklogBytesMax is the same of one partition, at least FrameBytesMax; 0 is 32 MiB. It is less while
+	// PartitionBacklogBytesMax is the same of one partition, at least FrameBytesMax; 0 is 64 MiB. It is less while
 	// several partitions have a backlog: no partition may hold more than what is left for all others.
 	PartitionBacklogBytesMax int
 
@@ -89,7 +89,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.BatchRecordsMax, defaultBatchRecordsMax)
 	setDefault(&c.PauseMin, defaultPauseMin)
 	setDefault(&c.PartitionBacklogBytesMax, defaultPartitionBacklogBytes)
-	setDefault(&c.BacklogBytesMax, 4*c.PartitionBacklogBytesMax)
+	setDefault(&c.BacklogBytesMax, 2*c.PartitionBacklogBytesMax)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -12,7 +12,10 @@ import (
 const (
 	// sweepBytes is how much of each ring is read before the next one has its turn.
 	sweepBytes = 64 << 10
-	noTimeout  = -1
+	// askEvery is how often the log is asked whether it is ready, while there is work.
+	askEvery = 50 * time.Millisecond
+
+	noTimeout = -1
 )
 
 // drainer is the one goroutine between the rings and the log. Everything in it is its own, but for done.
@@ -31,7 +34,8 @@ type drainer struct {
 	done doneList
 
 	pace    pace
-	closing bool // Drain was called: do not pause
+	closing bool      // Drain was called: do not pause
+	asked   time.Time // when the log was last asked whether it is ready
 }
 
 func newDrainer(g *Ingester) *drainer {
@@ -55,12 +59,21 @@ func (d *drainer) run() {
 		}
 		// Last, so that the log works again while handlers are woken.
 		d.answer(done)
+		if now.Sub(d.asked) >= askEvery {
+			d.askLog(now)
+		}
 		d.g.metrics.backlogBytes.Store(int64(d.backlog))
 
 		if !d.sleep(now) {
 			return
 		}
 	}
+}
+
+// askLog notes for all requests whether the log takes records.
+func (d *drainer) askLog(now time.Time) {
+	d.asked = now
+	_ = d.g.askLog() // what it says is noted, and that is all
 }
 
 // land takes the batches back that the log is done with, and makes their partitions ready.
@@ -221,6 +234,9 @@ func (d *drainer) answer(done *batch) {
 		b := done
 		done = b.next
 		err := classify(b.Err)
+		if err != nil {
+			d.asked = time.Time{} // it may have more to say
+		}
 		for _, i := range b.tickets {
 			s := &d.g.tickets.slots[i]
 			if err != nil && gravity(err) > gravity(s.worst) {

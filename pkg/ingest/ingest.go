@@ -38,6 +38,8 @@ type Ingester struct {
 	// tick counts sixteenths of WaitMax. Tickets are dated with it: a tick that never comes, because the machine
 	// slept, makes no request late, and no request reads a clock for it.
 	tick atomic.Uint32
+	// unready is why the log took no records when it was last asked; nil: it did.
+	unready atomic.Pointer[error]
 	// clockMs is the drainer's clock, 0 while the drainer sleeps and nobody keeps it.
 	clockMs atomic.Int64
 
@@ -62,6 +64,7 @@ func New(cfg Config) (*Ingester, error) {
 	}
 	g.frames.New = func() any { return newFrame(g) }
 	g.metrics = newMeters(g)
+	_ = g.askLog() // what it says is noted, and that is all
 	g.drainer = newDrainer(g)
 	g.stopped.Go(g.drainer.run)
 	g.stopped.Go(g.watch)
@@ -137,8 +140,12 @@ func (g *Ingester) refuse(f *Frame) error {
 	if g.draining.Load() {
 		return ErrDraining
 	}
-	if err := g.cfg.Log.Ready(); err != nil {
-		return unavailable(err)
+	// To ask the log costs locks, so while it is well the drainer asks for all. Once it is not, everybody asks: the
+	// first request after its recovery must not be refused.
+	if g.unready.Load() != nil {
+		if err := g.askLog(); err != nil {
+			return err
+		}
 	}
 	switch {
 	case f.topic == nil:
@@ -147,6 +154,19 @@ func (g *Ingester) refuse(f *Frame) error {
 		return fmt.Errorf("%w: %d bytes of records, at most %d", ErrTooLarge, len(f.buf), g.cfg.FrameBytesMax)
 	case f.bodyMax > f.topic.bodyBytesMax:
 		return fmt.Errorf("%w: a record of %d bytes, at most %d", ErrTooLarge, f.bodyMax, f.topic.bodyBytesMax)
+	}
+	return nil
+}
+
+// askLog asks the log whether it takes records, and notes the answer for Submit.
+func (g *Ingester) askLog() error {
+	if err := g.cfg.Log.Ready(); err != nil {
+		err := unavailable(err)
+		g.unready.Store(&err)
+		return err
+	}
+	if g.unready.Load() != nil {
+		g.unready.Store(nil)
 	}
 	return nil
 }
@@ -165,8 +185,8 @@ func (g *Ingester) Ready() error {
 	if g.draining.Load() {
 		return ErrDraining
 	}
-	if err := g.cfg.Log.Ready(); err != nil {
-		return unavailable(err)
+	if err := g.askLog(); err != nil {
+		return err
 	}
 	if g.topicNow() == nil {
 		return fmt.Errorf("%w: topic %s is not known yet", commitlog.ErrUnavailable, g.cfg.Topic)
@@ -198,7 +218,7 @@ func (g *Ingester) Drain(ctx context.Context) error {
 	}
 }
 
-// watch answers tickets that are too old.
+// watch answers tickets that are too old, and notes it when the log is in trouble while nothing is asked of it.
 func (g *Ingester) watch() {
 	ticker := time.NewTicker(g.cfg.WaitMax / watchdogTicks)
 	defer ticker.Stop()
@@ -210,6 +230,7 @@ func (g *Ingester) watch() {
 			abandoned, orphaned := g.tickets.expire(g.tick.Add(1), watchdogTicks)
 			g.metrics.abandoned.Add(uint64(abandoned))
 			g.metrics.orphaned.Add(uint64(orphaned))
+			_ = g.askLog() // what it says is noted, and that is all
 		}
 	}
 }

@@ -284,6 +284,7 @@ func TestALogThatIsNotReadyFailsRequestsAtOnceAndLosesNothingInFlight(t *testing
 
 		reason := errors.New("the disk is full: free some")
 		log.setReady(reason)
+		time.Sleep(g.cfg.WaitMax/watchdogTicks + 1) // by then it is noticed, whether there is work or not
 		start := time.Now()
 		got := submit(g, "key", "refused")
 		wantErr(t, "Submit", got, commitlog.ErrUnavailable)
@@ -292,11 +293,13 @@ func TestALogThatIsNotReadyFailsRequestsAtOnceAndLosesNothingInFlight(t *testing
 		if time.Since(start) != 0 {
 			t.Errorf("it took %v", time.Since(start))
 		}
-		log.setReady(nil)
-		wantErr(t, "Ready", g.Ready(), nil)
+		log.setReady(nil) // which is noticed at once
+		go func() { inFlight <- submit(g, "key", "after that") }()
 		release()
+		wantErr(t, "after that", <-inFlight, nil)
 		wantErr(t, "in flight", <-inFlight, nil)
-		if got := log.values(0); len(got) != 1 {
+		wantErr(t, "Ready", g.Ready(), nil)
+		if got := log.values(0); len(got) != 2 {
 			t.Errorf("in the log: %q", got)
 		}
 	})
