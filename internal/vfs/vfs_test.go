@@ -1,0 +1,161 @@
+package vfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// both runs a test on the real disk and on the one in memory: they must not differ in what a caller can see.
+func both(t *testing.T, test func(t *testing.T, disk FS, dir string)) {
+	t.Run("OS", func(t *testing.T) { test(t, OS, t.TempDir()) })
+	t.Run("Mem", func(t *testing.T) { test(t, NewMem(1), ".") })
+}
+
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func create(t testing.TB, disk FS, path string, parts ...[]byte) File {
+	t.Helper()
+	f, err := disk.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	must(t, err)
+	n, err := f.WriteAt(0, parts...)
+	must(t, err)
+	if want := len(slices.Concat(parts...)); n != int64(want) {
+		t.Fatalf("wrote %d bytes of %d", n, want)
+	}
+	return f
+}
+
+func content(t testing.TB, disk FS, path string) string {
+	t.Helper()
+	f, err := disk.OpenFile(path, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "(none)"
+	}
+	must(t, err)
+	size, err := f.Size()
+	must(t, err)
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n != len(b) || err != nil && !errors.Is(err, io.EOF) {
+		t.Fatalf("read %d of %d bytes: %v", n, len(b), err)
+	}
+	must(t, f.Close())
+	return string(b)
+}
+
+func TestFilesAreWrittenReadRenamedAndRemoved(t *testing.T) {
+	both(t, func(t *testing.T, disk FS, dir string) {
+		sub := filepath.Join(dir, "a", "b")
+		must(t, disk.MkdirAll(sub), disk.MkdirAll(sub))
+		path := filepath.Join(sub, "one")
+		f := create(t, disk, path, []byte("he"), nil, []byte("llo"))
+		n, err := f.WriteAt(5, []byte(" there"))
+		must(t, err, f.Sync(), f.Truncate(10))
+		if got := content(t, disk, path); n != 6 || got != "hello ther" {
+			t.Fatalf("%d bytes, %q", n, got)
+		}
+		var tail [20]byte
+		if n, err := f.ReadAt(tail[:], 6); string(tail[:n]) != "ther" || !errors.Is(err, io.EOF) {
+			t.Fatalf("%q, %v", tail[:n], err)
+		}
+		must(t, f.Truncate(12), f.Close())
+		other := filepath.Join(sub, "two")
+		must(t, create(t, disk, other).Close(), disk.Rename(path, other), disk.SyncDir(sub))
+		entries, err := disk.ReadDir(sub)
+		must(t, err)
+		if want := []Entry{{Name: "two", Bytes: 12}}; !slices.Equal(entries, want) {
+			t.Fatalf("%v, want %v", entries, want)
+		}
+		must(t, disk.Remove(other))
+		if got := content(t, disk, other); got != "(none)" {
+			t.Fatal(got)
+		}
+		up, err := disk.ReadDir(filepath.Dir(sub))
+		must(t, err)
+		if len(up) != 1 || !up[0].Dir {
+			t.Fatal(up)
+		}
+	})
+}
+
+func TestErrorsAreThoseOfPackageOS(t *testing.T) {
+	both(t, func(t *testing.T, disk FS, dir string) {
+		path := filepath.Join(dir, "f")
+		f := create(t, disk, path)
+		must(t, f.Close())
+		_, exclusive := disk.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+		_, missing := disk.OpenFile(filepath.Join(dir, "g"), os.O_RDWR)
+		_, noDir := disk.ReadDir(filepath.Join(dir, "h"))
+		for name, check := range map[string]bool{
+			"exclusive": errors.Is(exclusive, fs.ErrExist),
+			"missing":   errors.Is(missing, fs.ErrNotExist),
+			"no dir":    errors.Is(noDir, fs.ErrNotExist),
+			"remove":    errors.Is(disk.Remove(filepath.Join(dir, "g")), fs.ErrNotExist),
+			"rename":    errors.Is(disk.Rename(filepath.Join(dir, "g"), path), fs.ErrNotExist),
+			"sync dir":  errors.Is(disk.SyncDir(filepath.Join(dir, "h")), fs.ErrNotExist),
+			"closed":    f.Sync() != nil && errors.Is(f.Close(), fs.ErrClosed),
+		} {
+			if !check {
+				t.Errorf("%s: another error", name)
+			}
+		}
+	})
+}
+
+// More buffers than one pwritev takes, of lengths that end anywhere.
+func TestManyBuffersAreWrittenInOrder(t *testing.T) {
+	both(t, func(t *testing.T, disk FS, dir string) {
+		var buffers [][]byte
+		var want bytes.Buffer
+		for i := range 3*buffersMax + 5 {
+			b := fmt.Appendf(nil, "%d,%s", i, strings.Repeat("x", i%7))
+			buffers = append(buffers, b[:len(b)*(i%5)/4%(len(b)+1)])
+			want.Write(buffers[i])
+		}
+		path := filepath.Join(dir, "f")
+		must(t, create(t, disk, path, buffers...).Close())
+		if got := content(t, disk, path); got != want.String() {
+			t.Fatalf("%d bytes, want %d", len(got), want.Len())
+		}
+	})
+}
+
+func TestSpaceIsPlausible(t *testing.T) {
+	both(t, func(t *testing.T, disk FS, dir string) {
+		s, err := disk.Space(dir)
+		must(t, err)
+		if s.Total <= 0 || s.Free < 0 || s.Free > s.Total {
+			t.Fatalf("%+v", s)
+		}
+	})
+}
+
+func TestTheLockIsExclusiveAndNamesItsHolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	held, err := Lock(path)
+	must(t, err)
+	_, err = Lock(path)
+	locked := new(LockedError)
+	if !errors.As(err, &locked) || locked.PID != os.Getpid() || !strings.Contains(err.Error(), path) {
+		t.Fatalf("the second lock: %v", err)
+	}
+	must(t, held.Close())
+	again, err := Lock(path)
+	must(t, err)
+	must(t, again.Close())
+	if _, err := Lock(filepath.Join(path, "x")); err == nil || errors.As(err, &locked) && locked.PID == 0 {
+		t.Fatalf("a lock below a file: %v", err)
+	}
+}
