@@ -1,0 +1,30 @@
+package ingest
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"tollgate/internal/metrics"
+)
+
+func TestMetricsAreExported(t *testing.T) {
+	r := metrics.New()
+	g := open(t, newFakeLog(t, 1), Config{Metrics: r})
+	wantErr(t, "Submit", submit(g, "key", "value", "key", "value"), nil)
+	var text bytes.Buffer
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`tollgate_ingest_full_total{what="ring"} 0`,
+		`tollgate_ingest_batch_records_sum 2`,
+		`tollgate_ingest_set_batches_count 1`,
+		`tollgate_ingest_ring_capacity_bytes `,
+		`tollgate_ingest_tickets_in_use 0`,
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in what is exported", want)
+		}
+	}
+}
