@@ -5,28 +5,40 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"time"
 
 	"tollgate/pkg/stripe"
 )
 
-// A conn is a client's connection as the HTTP parser sees it: every byte has passed the wire, and a head arrives
-// whole. Where a head is refused, the parser is shown a request of our own instead (refusedHead), which the handler
-// answers with the refusal: so a refusal takes its turn behind the answers to earlier, pipelined requests.
+// A conn is a client's connection as the HTTP library sees it. The library never sees a head that a client wrote: the
+// wire reads it into in, and Read gives the library a head of our own making in its place (appendHead), which says no
+// more than how long the body is. The handler finds method, target and headers in the original, by the wire's index. So
+// there is one reader of heads, and the library's own is only ever given what it can not misread. It also costs less
+// than to parse everything twice.
+//
+//	in    [ head | body, or its beginning | perhaps the next request's head ]
+//	      0      headEnd          r →     w
+//
+// A head that is refused is replaced by a request as well (refusedHead), which the handler answers with the refusal: so
+// a refusal takes its turn behind the answers to earlier, pipelined requests.
 //
 // Read, Write and Close are called by the one goroutine that serves the connection. The watch, another goroutine,
 // looks at clock and got and may cut the connection off.
 type conn struct {
 	net.Conn
 	srv *Server
+	ip  netip.Addr
 
 	wire    wire
-	served  int    // how many of wire.heads the handler has had
-	carry   []byte // the beginning of a pipelined head, for the next Read; nil when there is none
-	ip      netip.Addr
+	in      []byte
+	r, w    int  // in[r:w] has arrived and was not used
+	headEnd int  // in[:headEnd] is the head of the request under way
+	waiting bool // the library has a head that the handler has not seen
+
 	refusal *stripe.Error
-	midBody bool // the refusal stands in the middle of a request whose head the parser has
+	midBody bool // the refusal stands in the middle of a request whose head the library has
 	told    bool // refusedHead was handed out; nothing more is read
 
 	bodyHeld int64 // bytes of the server's body budget held for the request that is being read
@@ -36,115 +48,164 @@ type conn struct {
 	cutOff atomic.Bool   // the watch gave up on the client
 }
 
-// The phases of a connection. The watch gives each its time.
-type phase uint8
+// bodyRoom is what in has behind the longest head, for the framing of chunks.
+const bodyRoom = 4 << 10
 
-const (
-	phaseNew     phase = iota // nothing has arrived yet
-	phaseIdle                 // nothing of the next request has arrived
-	phaseHead                 // part of a head has arrived
-	phaseBody                 // waiting for more of a body
-	phaseHandler              // the request is ours: its time is bounded by the ingester
-	phaseWrite                // the client does not take our answer
-)
+// refusedHead stands in for a head that was refused.
+const refusedHead = "GET / HTTP/1.0\r\n\r\n"
 
-const phaseShift = 56
-
-// refusedHead stands in for a head that was refused. The handler never trusts it: it looks at conn.refusal first.
-const refusedHead = "GET /refused HTTP/1.0\r\n\r\n"
+// libraryHeadMax bounds every head that the library is given. Its read buffer must hold one.
+const libraryHeadMax = 256
 
 // errRefused ends a body that was refused, or any Read after a refusal. The reason is conn.refusal.
 var errRefused = errors.New("httpd: the request was refused")
 
-func (c *conn) mark(p phase) {
-	c.clock.Store(uint64(p)<<phaseShift | uint64(c.srv.tick.Load()))
-}
-
-func (c *conn) phase() phase { return phase(c.clock.Load() >> phaseShift) }
-
-// since returns the phase and the milliseconds it has lasted.
-func (c *conn) since(tick int64) (phase, int64) {
-	v := c.clock.Load()
-	return phase(v >> phaseShift), tick - int64(v&(1<<phaseShift-1))
-}
-
-// Read implements net.Conn for the parser. p must have room for a whole head, or be behind one.
+// Read implements net.Conn for the library.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.refusal != nil {
+	switch {
+	case c.refusal != nil:
 		return c.refuse(p)
+	case c.wire.state != wireHead:
+		return c.readBody(p)
+	case c.waiting || len(p) < libraryHeadMax:
+		// The library believes to be inside a request that ended for us. That must not be, and must not be served.
+		c.refusal, c.midBody = refuseUnreadable, true
+		return 0, errRefused
 	}
-	atHead := c.wire.state == wireHead
-	n := 0
-	if atHead {
-		if len(p) < c.wire.limits.headBytesMax {
-			// The parser believes to be inside a request that ended for us. That must not be, and must not be served.
-			c.refusal, c.midBody = refuseUnreadable, true
-			return 0, errRefused
-		}
-		// The parser asks for a head when it has used up everything before.
-		c.wire.heads, c.served = c.wire.heads[:0], 0
-		c.endBody()
-		n = copy(p, c.carry)
-		c.carry = c.carry[:0]
-	}
-	c.waitFor(atHead, n)
+	return c.readHead(p)
+}
+
+// readHead reads until a head is whole and gives the library one in its place.
+func (c *conn) readHead(p []byte) (int, error) {
+	c.endBody()
+	c.wire.again()
+	c.w = copy(c.in, c.in[c.r:c.w]) // the next head, if some of it came with the last request
+	c.r, c.headEnd = 0, 0
+	c.waitForHead()
 	for {
-		m, err := c.Conn.Read(p[n:])
-		n += m
-		if m > 0 {
-			good, r := c.wire.feed(p[:n])
-			if good > 0 || r != nil {
-				return c.pass(p, n, good, r)
+		if c.w > 0 {
+			n, r := c.wire.readHead(c.in[:c.w])
+			if r == nil && n > 0 {
+				c.r, c.headEnd = n, n
+				r = c.holdBody()
+			}
+			if r != nil {
+				c.refusal = r
+				return c.refuse(p)
+			}
+			if n > 0 {
+				break
+			}
+			c.enter(phaseHead)
+		}
+		n, err := c.Conn.Read(c.in[c.w:])
+		c.w += n
+		if n == 0 && err != nil {
+			return c.ended(p, true, err)
+		}
+	}
+	c.waiting = true
+	if c.wire.state == wireHead {
+		c.mark(phaseHandler)
+	} else {
+		c.got.Store(0)
+		c.mark(phaseBody)
+	}
+	return len(c.appendHead(p[:0])), nil
+}
+
+// appendHead appends the head that the library is given for the one that was read.
+func (c *conn) appendHead(dst []byte) []byte {
+	h := &c.wire.head
+	method := "POST"
+	switch h.method {
+	case methodGet:
+		method = "GET"
+	case methodHead:
+		method = "HEAD"
+	}
+	dst = append(dst, method...)
+	if h.http10 { // answered once and closed, whatever the client says
+		dst = append(dst, " / HTTP/1.0\r\n"...)
+	} else {
+		dst = append(dst, " / HTTP/1.1\r\nHost: a\r\n"...)
+	}
+	if h.close {
+		dst = append(dst, "Connection: close\r\n"...)
+	}
+	if h.expect {
+		dst = append(dst, "Expect: 100-continue\r\n"...)
+	}
+	switch {
+	case h.chunked:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case h.length >= 0 && h.method != methodGet && h.method != methodHead:
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, h.length, 10)
+		dst = append(dst, "\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// readBody gives the library the next bytes of the body, and none behind its end.
+func (c *conn) readBody(p []byte) (int, error) {
+	c.got.Store(c.wire.got)
+	c.enter(phaseBody)
+	for {
+		if c.r == c.w {
+			if c.readsThrough(p) {
+				n, err := c.Conn.Read(p[:min(int64(len(p)), c.wire.left)])
+				if n == 0 && err != nil {
+					return c.ended(p, false, err)
+				}
+				good, _ := c.wire.readBody(p[:n])
+				return c.passed(good), nil
+			}
+			c.r, c.w = c.headEnd, c.headEnd
+			n, err := c.Conn.Read(c.in[c.w:])
+			c.w += n
+			if n == 0 && err != nil {
+				return c.ended(p, false, err)
 			}
 		}
-		if err != nil {
-			return c.ended(p, atHead, n, err)
+		n := copy(p, c.in[c.r:c.w])
+		good, r := c.wire.readBody(p[:n])
+		c.r += good
+		if r == nil {
+			r = c.holdBody()
 		}
-		if c.phase() != phaseHead {
-			c.mark(phaseHead)
+		if r != nil {
+			c.refusal, c.midBody = r, true
+		}
+		if good > 0 {
+			return c.passed(good), nil
+		}
+		if r != nil {
+			return 0, errRefused
 		}
 	}
 }
 
-// waitFor notes what the client is waited for. A phase that goes on keeps its beginning: a byte now and then buys no
-// time.
-func (c *conn) waitFor(atHead bool, carried int) {
-	now := c.phase()
-	switch {
-	case !atHead:
-		c.got.Store(c.wire.got)
-		if now != phaseBody {
-			c.mark(phaseBody)
-		}
-	case carried > 0:
-		c.mark(phaseHead)
-	case now != phaseNew:
-		c.mark(phaseIdle)
-	}
+// readsThrough says whether the next bytes may be read into p without passing through in: those of a body of known
+// length, and those of a chunk larger than in has room for.
+func (c *conn) readsThrough(p []byte) bool {
+	return c.wire.state == wireBody || c.wire.state == wireChunkData && c.wire.left > int64(len(c.in)-c.headEnd)
 }
 
-// pass hands the good bytes of p[:n] to the parser, and keeps the rest for the next Read.
-func (c *conn) pass(p []byte, n, good int, r *stripe.Error) (int, error) {
-	if r == nil {
-		r = c.holdBody()
-	}
-	if r != nil {
-		c.refusal, c.midBody = r, c.wire.midBody || r == refuseBodies
-	}
-	if good == 0 {
-		return c.refuse(p)
-	}
-	if r == nil && good < n {
-		c.carry = append(c.carry, p[good:n]...)
-		c.wire.again()
-	}
-	if c.wire.state == wireHead || c.phase() != phaseBody {
+func (c *conn) passed(n int) int {
+	if c.wire.state == wireHead {
 		c.mark(phaseHandler)
 	}
-	return good, nil
+	return n
 }
 
-// refuse has the refusal answered: in a head's place by the handler, within a body by the parser's error path.
+// current returns the head of the request that the handler is called for: a view, valid while the handler runs.
+func (c *conn) current() ([]byte, *headIndex) {
+	c.waiting = false
+	return c.in[:c.headEnd], &c.wire.head.index
+}
+
+// refuse has the refusal answered: in a head's place by the handler, within a body by the library's error path.
 func (c *conn) refuse(p []byte) (int, error) {
 	c.mark(phaseHandler)
 	if c.told || c.midBody || len(p) < len(refusedHead) {
@@ -154,9 +215,9 @@ func (c *conn) refuse(p []byte) (int, error) {
 	return copy(p, refusedHead), nil
 }
 
-// ended turns the end of the stream into what the parser shall see.
-func (c *conn) ended(p []byte, atHead bool, n int, err error) (int, error) {
-	if atHead && (n == 0 || !c.cutOff.Load()) {
+// ended turns the end of the stream into what the library shall see.
+func (c *conn) ended(p []byte, atHead bool, err error) (int, error) {
+	if atHead && (c.w == 0 || !c.cutOff.Load()) {
 		return 0, io.EOF // idle, or half a head and gone: nobody is left to answer
 	}
 	if !c.cutOff.Load() {
@@ -175,8 +236,8 @@ func (c *conn) holdBody() *stripe.Error {
 	if c.wire.state != wireBody {
 		size = c.wire.got + c.wire.left
 	}
-	if size <= smallBodyBytes {
-		return nil
+	if size <= smallBodyBytes || c.wire.state == wireBody && size > int64(c.srv.cfg.BodyBytesMax) {
+		return nil // or it is too large, and the library refuses it before it reads
 	}
 	hold := int64(c.srv.cfg.BodyBytesMax)
 	if c.srv.bodyBytes.Add(hold) > c.srv.cfg.BodiesBytesMax {
@@ -194,14 +255,7 @@ func (c *conn) endBody() {
 	}
 }
 
-// nextHead returns the index of the head that the handler is called for.
-func (c *conn) nextHead() *headIndex {
-	h := &c.wire.heads[c.served]
-	c.served++
-	return h
-}
-
-// Write implements net.Conn for the parser.
+// Write implements net.Conn for the library.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mark(phaseWrite)
 	n, err := c.Conn.Write(p)
@@ -232,9 +286,8 @@ func (c *conn) linger() {
 	if c.Conn.SetReadDeadline(time.Now().Add(lingerMax)) != nil {
 		return
 	}
-	var buf [4096]byte
 	for read := 0; read < lingerBytesMax; {
-		n, err := c.Conn.Read(buf[:])
+		n, err := c.Conn.Read(c.in)
 		if err != nil {
 			return
 		}

@@ -23,8 +23,8 @@ type exchange struct {
 	ctx     *fasthttp.RequestCtx
 	route   *route
 	version apiVersion
-	raw     []byte     // the head behind its first line
-	index   *headIndex // where in it the headers are
+	head    []byte     // as the client wrote it
+	index   *headIndex // where in it things are
 
 	now        time.Time
 	receivedMs int64
@@ -66,7 +66,7 @@ func (p *exchanges) put(x *exchange) {
 		invariants.Mangle(x.key[:cap(x.key)])
 	}
 	x.ctx, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, ""
-	x.raw, x.index = nil, &noHeaders
+	x.head, x.index = nil, &noHeaders
 	p.pool.Put(x)
 }
 
@@ -74,7 +74,7 @@ func (p *exchanges) put(x *exchange) {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	x := s.exchanges.get(s)
 	defer s.handled(ctx)
-	x.ctx = ctx
+	x.ctx, x.route, x.version = ctx, &noRoute, v2
 	x.now = ctx.Time()
 	if s.cfg.Now != nil {
 		x.now = s.cfg.Now()
@@ -113,26 +113,20 @@ func (s *Server) panicked(v any) {
 
 // decide runs the request and returns its refusal, or nil when x.ctx holds the answer's body.
 func (s *Server) decide(x *exchange) *stripe.Error {
-	target := x.ctx.Request.Header.RequestURI()
-	x.route = routeOf(target)
-	x.version = x.route.version
-	if x.route == &noRoute {
-		x.version = versionOf(target)
-	}
 	c := x.ctx.Conn().(*conn) // admit makes every connection
 	if c.told {
 		return c.refusal
 	}
-	x.raw, x.index = x.ctx.Request.Header.RawHeaders(), c.nextHead()
+	x.find(c)
 	if x.index.twice != otherHeader {
 		return givenTwice(x.index.twice)
 	}
 	if len(x.header(hIdempotencyKey)) > idempotencyKeyBytesMax {
 		return stripe.IdempotencyKeyTooLong(idempotencyKeyBytesMax)
 	}
-	method := x.ctx.Method()
+	method := x.text(x.index.method)
 	if x.route == &noRoute {
-		return stripe.NotFound(string(method), string(pathOf(target)))
+		return stripe.NotFound(string(method), string(pathOf(x.text(x.index.target))))
 	}
 	if string(method) != http.MethodPost {
 		x.ctx.Response.Header.Set("Allow", http.MethodPost)
@@ -145,6 +139,17 @@ func (s *Server) decide(x *exchange) *stripe.Error {
 		return stripe.Draining()
 	}
 	return x.route.serve(s, x)
+}
+
+// find looks up the head and the route of the connection's request.
+func (x *exchange) find(c *conn) {
+	x.head, x.index = c.current()
+	target := x.text(x.index.target)
+	x.route = routeOf(target)
+	x.version = x.route.version
+	if x.route == &noRoute {
+		x.version = versionOf(target)
+	}
 }
 
 func expectationFailed() *stripe.Error {
@@ -165,8 +170,10 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 
 // refuseEarly answers a request whose handler was not called, or broke down.
 func (s *Server) refuseEarly(ctx *fasthttp.RequestCtx, r *stripe.Error) {
-	target := ctx.Request.Header.RequestURI()
-	x := &exchange{ctx: ctx, route: routeOf(target), version: versionOf(target), index: &noHeaders, random: s.dice.cast()}
+	x := &exchange{ctx: ctx, route: &noRoute, version: v2, index: &noHeaders, random: s.dice.cast()}
+	if c := ctx.Conn().(*conn); c.headEnd > 0 && !c.told {
+		x.find(c)
+	}
 	x.writeHead(r)
 	s.refuse(x, r)
 }

@@ -28,6 +28,7 @@ const (
 	hStripeAccount
 	hStripeContext
 	hExpect
+	hConnection
 	headerNames
 )
 
@@ -35,6 +36,7 @@ var headerTexts = [headerNames]string{
 	hHost: "host", hContentLength: "content-length", hTransferEncoding: "transfer-encoding", hAuthorization: "authorization",
 	hContentType: "content-type", hContentEncoding: "content-encoding", hIdempotencyKey: "idempotency-key",
 	hStripeVersion: "stripe-version", hStripeAccount: "stripe-account", hStripeContext: "stripe-context", hExpect: "expect",
+	hConnection: "connection",
 }
 
 // headerNameOf knows a name in any case. Its length decides almost always.
@@ -45,6 +47,8 @@ func headerNameOf(name []byte) headerName {
 		candidate = hHost
 	case 6:
 		candidate = hExpect
+	case 10:
+		candidate = hConnection
 	case 12:
 		candidate = hContentType
 	case 13:
@@ -73,15 +77,15 @@ func headerNameOf(name []byte) headerName {
 	return otherHeader
 }
 
-// A headIndex says where in a head the values are. The wire makes it while it reads the head, so that nobody has to
-// search for headers again.
+// A headIndex says where in a head things are. The wire makes it while it reads the head, so that nobody has to search
+// for headers again.
 type headIndex struct {
-	line   uint32 // length of the request line, which the parser keeps apart from the headers
-	values [headerNames]span
-	twice  headerName // a header that came twice, or otherHeader
+	method, target span
+	values         [headerNames]span
+	twice          headerName // a header that came twice, or otherHeader
 }
 
-// span is where a value stands in its head, white space around it cut off. to is 0 where there is none.
+// span is a part of a head; a value's is without the white space around it. to is 0 where there is none.
 type span struct{ from, to uint32 }
 
 func (h *headIndex) note(name headerName, from, to int) {
@@ -91,13 +95,15 @@ func (h *headIndex) note(name headerName, from, to int) {
 	h.values[name] = span{uint32(from), uint32(to)}
 }
 
+func (x *exchange) text(s span) []byte { return x.head[s.from:s.to] }
+
 // header returns a header's value: a view, nil when it is absent.
 func (x *exchange) header(name headerName) []byte {
 	v := x.index.values[name]
 	if v.to == 0 {
 		return nil
 	}
-	return x.raw[v.from-x.index.line : v.to-x.index.line]
+	return x.head[v.from:v.to]
 }
 
 // givenTwice refuses a head that gives one of the headers above twice: two parties may disagree about which one counts.

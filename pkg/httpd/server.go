@@ -13,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"tollgate/internal/invariants"
 	"tollgate/pkg/ingest"
 	"tollgate/pkg/stripe"
 )
@@ -32,6 +33,7 @@ type Server struct {
 	dice    *dice
 
 	exchanges exchanges
+	buffers   buffers
 	decoders  *decoders
 
 	tenants  atomic.Pointer[tenants]
@@ -76,6 +78,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, dice: dice, decoders: decoders,
 		sessions:   newSessionBuckets(cfg.SessionBuckets),
+		buffers:    buffers{bytes: cfg.HeadBytesMax + bodyRoom},
 		wireLimits: wireLimits{headBytesMax: cfg.HeadBytesMax, headLinesMax: headLinesMax},
 		start:      cfg.now(),
 		boot:       time.Now(),
@@ -93,7 +96,8 @@ func New(cfg Config) (*Server, error) {
 		ErrorHandler:  s.unreadable,
 		ExpectHandler: s.expect,
 		// Timeouts are the watch's: it costs a request nothing, where deadlines cost three timers each.
-		ReadBufferSize:               cfg.HeadBytesMax,
+		// The library reads heads of ours and bodies: larger bodies go past its buffer.
+		ReadBufferSize:               4 << 10,
 		WriteBufferSize:              4 << 10,
 		MaxRequestBodySize:           cfg.BodyBytesMax,
 		Concurrency:                  cfg.ConnsMax + 1, // never reached: admit counts
@@ -106,8 +110,27 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// headLinesMax is how many header lines a request may have. The parser keeps what it allocated for them.
+// headLinesMax is how many lines a head may have.
 const headLinesMax = 100
+
+// buffers is a pool of what connections read into.
+type buffers struct {
+	bytes int
+	pool  sync.Pool
+}
+
+func (b *buffers) get() *[]byte {
+	if buf, ok := b.pool.Get().(*[]byte); ok {
+		return buf
+	}
+	buf := make([]byte, b.bytes)
+	return &buf
+}
+
+func (b *buffers) put(buf *[]byte) {
+	invariants.Mangle(*buf)
+	b.pool.Put(buf)
+}
 
 // silence is the parser's log: what it would say is in metrics and answers.
 type silence struct{}
@@ -162,9 +185,8 @@ func (s *Server) Serve(ln net.Listener) error {
 
 // admit serves a connection, unless there are too many.
 func (s *Server) admit(nc net.Conn) {
-	c := &conn{Conn: nc, srv: s}
+	c := &conn{Conn: nc, srv: s, ip: addressOf(nc)}
 	c.wire.limits = &s.wireLimits
-	c.ip = addressOf(nc)
 	c.mark(phaseNew)
 	if r := s.register(c); r != nil {
 		s.metrics.refuse(r)
@@ -222,6 +244,9 @@ func (s *Server) closeEmpty() {
 // the connection and not the process.
 func (s *Server) serve(c *conn) {
 	defer s.unregister(c)
+	in := s.buffers.get()
+	defer s.buffers.put(in)
+	c.in = *in
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(v)

@@ -2,31 +2,29 @@ package httpd
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"tollgate/pkg/stripe"
 )
 
-// A wire follows the framing of one connection's requests and says how many of the bytes that arrived
-// may be handed to the HTTP parser behind it.
+// A wire follows the framing of one connection's requests: it reads their heads, and says where their bodies end.
 //
 // It exists because a gateway stands behind proxies, and a proxy and a server that disagree about where
-// a request ends let one client speak in another's name (request smuggling). The parser behind it has been
-// mended in this respect in nearly every release; the wire accepts so narrow a grammar that no two parsers
-// can disagree about what passes it:
+// a request ends let one client speak in another's name (request smuggling). The HTTP library behind it has been
+// mended in this respect in nearly every release; the wire accepts so narrow a grammar that there is nothing to
+// disagree about, and the library is never shown a head that a client wrote (see conn):
 //
 //	head  = method SP "/"target SP ("HTTP/1.1" | "HTTP/1.0") CRLF *( name ":" value CRLF ) CRLF
 //	body  = exactly Content-Length bytes            one Content-Length, 1 to 15 digits, HTTP/1.0 and 1.1
 //	      | *( 1*7HEXDIG CRLF data CRLF ) "0" CRLF CRLF    Transfer-Encoding exactly "chunked", HTTP/1.1 only
 //	      | nothing                                 neither of the two
 //
-// Refused are therefore: both headers at once, either of them twice (even when equal), a sign, a space or a
-// comma in a length, any other transfer coding, a body on GET or HEAD (the parser would take it for the next
-// request), a bare LF or CR as line end, a line that continues the one above, a space before a colon, chunk
-// extensions, trailers, and every request target but a path. Bytes inside names and values are left to the
-// parser, which refuses control characters and NUL.
+// Method and names are tokens of RFC 9110; target and values hold no control characters, the tab in a value excepted.
+// Refused are therefore, among others: both headers at once, either of them twice (even when equal), a sign, a space or
+// a comma in a length, any other transfer coding, a body on GET or HEAD, a bare LF or CR as line end, a line that
+// continues the one above, a space before a colon, chunk extensions, trailers, and every request target but a path.
 //
-// A head is passed on whole or not at all; the bytes of a body as they come. The zero value is a connection
-// before its first request, once limits are set.
+// The zero value is a connection before its first request, once limits are set.
 type wire struct {
 	limits *wireLimits
 
@@ -36,10 +34,7 @@ type wire struct {
 	got    int64 // body bytes of this request so far, framing excluded
 	debt   int64 // see chunkCost
 
-	head  head
-	heads []headIndex // of the heads that were passed on since the last reset, in order
-
-	midBody bool // the refusal stands inside a body
+	head head
 }
 
 // wireLimits bounds one request.
@@ -60,20 +55,31 @@ const (
 	wireDataLF
 	wireEndCR // behind the last chunk's line: trailers would begin here
 	wireEndLF
-	wireRefused // nothing more is read from this connection
 )
 
-// head is what has been learnt of the head that is being read. offset counts from its first byte.
+// head is what has been learnt of a head. It is whole when readHead said so, and stays until again.
 type head struct {
-	offset  int // where the next unread line begins
+	offset  int // where the next unread line begins, counted from the head's first byte
 	lines   int
 	hosts   int
 	length  int64 // of Content-Length; -1 without one
 	chunked bool
 	http10  bool
-	noBody  bool // GET and HEAD
+	close   bool // the client wants the connection closed behind the answer
+	expect  bool // the client waits for 100 Continue before it sends the body
+	method  methodKind
 	index   headIndex
 }
+
+// methodKind is a method as far as framing goes.
+type methodKind uint8
+
+const (
+	otherMethod methodKind = iota
+	methodPost
+	methodGet
+	methodHead
+)
 
 const (
 	chunkDigitsMax = 7 // 256 MiB: far over any body cap, far below an overflow
@@ -85,38 +91,7 @@ const (
 	chunkDebtMax = 4096 * chunkCost
 )
 
-// feed examines p, which begins where the last call's good bytes ended, and returns how many of its leading bytes
-// may be passed on. With no refusal, the bytes behind good are the beginning of a head that is still incomplete:
-// the caller shows them again, with more behind them. With a refusal, they are the offending bytes, and no later
-// byte of the connection may be passed on.
-func (w *wire) feed(p []byte) (good int, r *stripe.Error) {
-	pos := 0
-	for pos < len(p) {
-		if w.state == wireHead {
-			n, r := w.readHead(p[pos:])
-			if r != nil {
-				w.state = wireRefused
-				return good, r
-			}
-			if n == 0 {
-				return good, nil
-			}
-			pos += n
-			good = pos
-			continue
-		}
-		n, r := w.readBody(p[pos:])
-		pos += n
-		good = pos
-		if r != nil {
-			w.state, w.midBody = wireRefused, true
-			return good, r
-		}
-	}
-	return good, nil
-}
-
-// again forgets how far a head was read: its bytes will be shown from its first one.
+// again makes ready for the next head.
 func (w *wire) again() { w.head = head{} }
 
 // readBody passes over the body bytes at the front of p and returns their number; it stops behind the last byte
@@ -234,13 +209,8 @@ func (w *wire) readHead(p []byte) (int, *stripe.Error) {
 			if r := h.requestLine(line); r != nil {
 				return 0, r
 			}
-			h.index.line = uint32(h.offset)
 		case len(line) == 0:
-			n := h.offset
-			if r := w.bodyBegins(); r != nil {
-				return 0, r
-			}
-			return n, nil
+			return h.offset, w.bodyBegins()
 		case h.lines > w.limits.headLinesMax:
 			return 0, refuseHeadTooLarge
 		default:
@@ -274,8 +244,8 @@ func (w *wire) incomplete(p []byte, limit int) *stripe.Error {
 // requestLine checks the first line, its line end cut off.
 func (h *head) requestLine(line []byte) *stripe.Error {
 	h.length = -1
-	n := bytes.IndexByte(line, ' ')
-	if n <= 0 || n+1 >= len(line) {
+	n := tokenEnd(line)
+	if n == 0 || n+1 >= len(line) || line[n] != ' ' {
 		return refuseRequestLine
 	}
 	if line[n+1] != '/' {
@@ -283,7 +253,11 @@ func (h *head) requestLine(line []byte) *stripe.Error {
 	}
 	const version = " HTTP/1."
 	cut := len(line) - len(version) - 1
-	if cut <= n || string(line[cut:len(line)-1]) != version || bytes.IndexByte(line[n+1:cut], ' ') >= 0 {
+	if cut <= n || string(line[cut:len(line)-1]) != version {
+		return refuseRequestLine
+	}
+	target := line[n+1 : cut]
+	if bytes.IndexByte(target, ' ') >= 0 || !plain(target) {
 		return refuseRequestLine
 	}
 	switch line[len(line)-1] {
@@ -293,25 +267,25 @@ func (h *head) requestLine(line []byte) *stripe.Error {
 	default:
 		return refuseRequestLine
 	}
-	method := line[:n]
-	h.noBody = string(method) == "GET" || string(method) == "HEAD"
+	switch string(line[:n]) {
+	case "POST":
+		h.method = methodPost
+	case "GET":
+		h.method = methodGet
+	case "HEAD":
+		h.method = methodHead
+	}
+	h.index.method, h.index.target = span{0, uint32(n)}, span{uint32(n + 1), uint32(cut)}
 	return nil
 }
 
 // field checks one header line, its line end cut off, which begins at an offset of the head.
 func (h *head) field(line []byte, at int) *stripe.Error {
-	colon := bytes.IndexByte(line, ':')
-	if colon <= 0 {
+	// Whatever ends the name must be its colon: a space before it, or the space or tab by which a line continues the
+	// one above, is not.
+	colon := tokenEnd(line)
+	if colon == 0 || colon == len(line) || line[colon] != ':' {
 		return refuseHeader
-	}
-	// Also refuses a line that continues the one above: such a line begins with a space or tab, and whatever stands
-	// before its colon is no name.
-	if line[0] <= ' ' || line[colon-1] <= ' ' {
-		return refuseHeader
-	}
-	name := headerNameOf(line[:colon])
-	if name == otherHeader {
-		return nil
 	}
 	from, to := colon+1, len(line)
 	for from < to && (line[from] == ' ' || line[from] == '\t') {
@@ -321,16 +295,26 @@ func (h *head) field(line []byte, at int) *stripe.Error {
 		to--
 	}
 	value := line[from:to]
+	if !plain(value) && !plainButTabs(value) {
+		return refuseHeader
+	}
+	name := headerNameOf(line[:colon])
 	switch name {
+	case otherHeader:
 	case hHost:
 		h.hosts++
-		if h.hosts > 1 || len(value) == 0 {
+		if h.hosts > 1 || !isHost(value) {
 			return refuseHost
 		}
 	case hContentLength:
 		return h.contentLength(value)
 	case hTransferEncoding:
 		return h.transferEncoding(value)
+	case hConnection:
+		h.close = h.close || hasToken(value, "close")
+	case hExpect:
+		h.expect = !h.http10 && foldEqual(value, "100-continue")
+		h.index.note(name, at+from, at+to)
 	default:
 		h.index.note(name, at+from, at+to)
 	}
@@ -348,7 +332,7 @@ func (h *head) contentLength(value []byte) *stripe.Error {
 		}
 		n = n*10 + int64(c-'0')
 	}
-	if n > 0 && h.noBody {
+	if n > 0 && (h.method == methodGet || h.method == methodHead) {
 		return refuseBody
 	}
 	h.length = n
@@ -359,7 +343,7 @@ func (h *head) transferEncoding(value []byte) *stripe.Error {
 	if h.chunked || h.length >= 0 || h.http10 || !foldEqual(value, "chunked") {
 		return refuseTransfer
 	}
-	if h.noBody {
+	if h.method == methodGet || h.method == methodHead {
 		return refuseBody
 	}
 	h.chunked = true
@@ -379,7 +363,81 @@ func (w *wire) bodyBegins() *stripe.Error {
 	case h.length > 0:
 		w.state, w.left = wireBody, h.length
 	}
-	w.heads = append(w.heads, h.index)
-	w.head = head{}
 	return nil
+}
+
+// tokenEnd returns how many bytes at the front of b are token characters (RFC 9110, section 5.6.2).
+func tokenEnd(b []byte) int {
+	for i, c := range b {
+		if !isToken[c] {
+			return i
+		}
+	}
+	return len(b)
+}
+
+const alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+var isToken, isHostByte = tableOf("!#$%&'*+-.^_`|~" + alphanumeric), tableOf("!$%&'()*+,-.:;=[]_~" + alphanumeric)
+
+func tableOf(bytes string) (table [256]bool) {
+	for _, c := range []byte(bytes) {
+		table[c] = true
+	}
+	return table
+}
+
+// isHost reports whether a Host holds only what a host and a port may (RFC 3986, section 3.2.2), and is not empty.
+func isHost(value []byte) bool {
+	for _, c := range value {
+		if !isHostByte[c] {
+			return false
+		}
+	}
+	return len(value) > 0
+}
+
+// plain reports whether b holds no control character, the tab included. It reads eight bytes at a time: the high bit of
+// each byte of the terms below says whether the byte is under 0x20, or is 0x7f. A borrow may say so of a byte
+// that is neither, but only beside one that is.
+func plain(b []byte) bool {
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	bad := uint64(0)
+	for ; len(b) >= 8; b = b[8:] {
+		v := binary.LittleEndian.Uint64(b)
+		d := v ^ 0x7f*low
+		bad |= (v-0x20*low)&^v | (d-low)&^d
+	}
+	if bad&high != 0 {
+		return false
+	}
+	for _, c := range b {
+		if c < ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func plainButTabs(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// hasToken reports whether a list such as Connection's names a token, which is given in lower case.
+func hasToken(list []byte, token string) bool {
+	for {
+		element, rest, more := bytes.Cut(list, []byte{','})
+		if foldEqual(trimOWS(element), token) {
+			return true
+		}
+		if !more {
+			return false
+		}
+		list = rest
+	}
 }

@@ -1,35 +1,66 @@
 package httpd
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
+
+	"github.com/valyala/fasthttp"
 
 	"tollgate/pkg/stripe"
 )
 
 var testWireLimits = wireLimits{headBytesMax: 1 << 10, headLinesMax: 20}
 
-// passAll shows the wire a stream as a connection does, in pieces of at most step bytes, and returns what it let through.
-func passAll(stream []byte, step int) (passed []byte, w *wire, r *stripe.Error) {
-	w = &wire{limits: &testWireLimits}
-	var held []byte
-	for len(stream) > 0 && r == nil {
-		n := min(step, len(stream))
-		held = append(held, stream[:n]...)
-		stream = stream[n:]
-		var good int
-		good, r = w.feed(held)
-		passed = append(passed, held[:good]...)
-		if good > 0 {
-			held = append([]byte(nil), held[good:]...)
-			if r == nil && len(held) > 0 {
-				w.again()
+// pieces is a client's connection: each Read gives at most step bytes.
+type pieces struct {
+	net.Conn
+	stream []byte
+	step   int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.stream) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, p.stream[:min(p.step, len(p.stream))])
+	p.stream = p.stream[n:]
+	return n, nil
+}
+
+// passAll reads a connection as the library does, by buffers of 4 KiB, and returns what the client wrote of the requests
+// that came through: the heads as they were, and the bodies.
+func passAll(stream []byte, step int) (passed []byte, c *conn, r *stripe.Error) {
+	srv := &Server{cfg: Config{BodyBytesMax: 1 << 20, BodiesBytesMax: 1 << 30}}
+	c = &conn{Conn: &pieces{stream: stream, step: step}, srv: srv, in: make([]byte, testWireLimits.headBytesMax+64)}
+	c.wire.limits = &testWireLimits
+	buf := make([]byte, 4<<10)
+	for {
+		atHead := c.wire.state == wireHead
+		n, err := c.Read(buf)
+		switch {
+		case c.refusal != nil:
+			return passed, c, c.refusal
+		case err != nil:
+			return passed, c, nil
+		case atHead:
+			head, _ := c.current()
+			passed = append(passed, head...)
+			if n > libraryHeadMax {
+				panic("a head longer than libraryHeadMax")
 			}
+			var h fasthttp.RequestHeader
+			if err := h.Read(bufio.NewReader(bytes.NewReader(buf[:n]))); err != nil {
+				panic(fmt.Sprintf("the library does not read %q: %v", buf[:n], err))
+			}
+		default:
+			passed = append(passed, buf[:n]...)
 		}
 	}
-	return passed, w, r
 }
 
 const (
@@ -42,9 +73,9 @@ const (
 func TestTheWirePassesWholeRequestsHoweverTheyAreCut(t *testing.T) {
 	stream := strings.Repeat(wireGet+wirePost+wireChunked+wireOld, 3)
 	for step := 1; step <= len(stream); step++ {
-		passed, w, r := passAll([]byte(stream), step)
-		if r != nil || string(passed) != stream || w.state != wireHead {
-			t.Fatalf("in steps of %d: passed %d of %d bytes, state %d, %v", step, len(passed), len(stream), w.state, r)
+		passed, c, r := passAll([]byte(stream), step)
+		if r != nil || string(passed) != stream || c.wire.state != wireHead {
+			t.Fatalf("in steps of %d: passed %d of %d bytes, state %d, %v", step, len(passed), len(stream), c.wire.state, r)
 		}
 	}
 }
@@ -70,8 +101,8 @@ func TestTheWireStopsInsideABadBody(t *testing.T) {
 	head := wireChunked[:strings.Index(wireChunked, "5\r\nhello")]
 	for _, bad := range []string{"5;a=b\r\n", "5\r\nhelloX", "fffffffff", "g", "5\n", "5\r\nhello\r\n0\r\nX: y\r\n\r\n"} {
 		for step := 1; step < 200; step++ {
-			passed, w, r := passAll([]byte(head+bad+wireGet), step)
-			if r == nil || !w.midBody || !strings.HasPrefix(head+bad, string(passed)) {
+			passed, c, r := passAll([]byte(head+bad+wireGet), step)
+			if r == nil || !c.midBody || !strings.HasPrefix(head+bad, string(passed)) {
 				t.Fatalf("%q in steps of %d: passed %q, %v", bad, step, passed, r)
 			}
 		}
@@ -92,12 +123,12 @@ func FuzzWire(f *testing.F) {
 		f.Add([]byte(seed), uint8(7))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, step uint8) {
-		passed, w, r := passAll(stream, int(step)+1)
-		whole, wholeWire, wholeRefusal := passAll(stream, len(stream)+1)
+		passed, c, r := passAll(stream, int(step)+1)
+		whole, wholeConn, wholeRefusal := passAll(stream, len(stream)+1)
 		if (r == nil) != (wholeRefusal == nil) {
 			t.Fatalf("in steps: %v, at once: %v", r, wholeRefusal)
 		}
-		if r == nil && (!bytes.Equal(passed, whole) || w.state != wholeWire.state) {
+		if r == nil && (!bytes.Equal(passed, whole) || c.wire.state != wholeConn.wire.state) {
 			t.Fatalf("in steps %q, at once %q", passed, whole)
 		}
 		if !bytes.HasPrefix(stream, passed) {
@@ -187,9 +218,27 @@ func BenchmarkWireHead(b *testing.B) {
 	w := wire{limits: &wireLimits{headBytesMax: 16 << 10, headLinesMax: headLinesMax}}
 	b.SetBytes(int64(len(request)))
 	for b.Loop() {
-		w.heads = w.heads[:0]
-		if good, r := w.feed(request); good != len(request) || r != nil {
-			b.Fatal(good, r)
+		w.again()
+		if n, r := w.readHead(request); n != len(request)-2 || r != nil {
+			b.Fatal(n, r)
+		}
+		w.state = wireHead
+	}
+}
+
+func TestPlainFindsEveryControlCharacterWhereverItStands(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				b := bytes.Repeat([]byte{'x'}, length)
+				b[at] = byte(c)
+				if got, want := plain(b), c >= ' ' && c != 0x7f; got != want {
+					t.Fatalf("%q: %v", b, got)
+				}
+				if got, want := plainButTabs(b), c >= ' ' && c != 0x7f || c == '\t'; got != want {
+					t.Fatalf("%q with tabs: %v", b, got)
+				}
+			}
 		}
 	}
 }

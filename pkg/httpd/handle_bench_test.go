@@ -1,0 +1,79 @@
+package httpd
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"tollgate/pkg/ingest"
+)
+
+// BenchmarkHandle is the server's own part of a request, without kernel, scheduler and log: a connection in memory that
+// always has the next request ready, and an ingester that says yes. Beside it, the bare HTTP library.
+//
+//	go test -run - -bench Handle ./pkg/httpd
+func BenchmarkHandle(b *testing.B) {
+	f := newFixture(b, func(c *Config) {
+		c.Policy = &Policy{Default: Limits{Events: limitMax, StreamEvents: limitMax}}
+	})
+	f.srv.cfg.Ingest = yes{f.ingest.Ingester}
+	bare := &fasthttp.Server{
+		Handler: func(ctx *fasthttp.RequestCtx) {
+			ctx.SetContentType("application/json")
+			ctx.SetBodyString("{}")
+		},
+		ReadBufferSize: 16 << 10, NoDefaultServerHeader: true, Logger: silence{},
+	}
+	for _, body := range []struct{ name, text string }{{"events=1", batchOf(1)}, {"events=100", batchOf(100)}} {
+		request := []byte(streamRequest(f.token(testKey), body.text))
+		b.Run(body.name+"/bare", func(b *testing.B) {
+			b.ReportAllocs()
+			_ = bare.ServeConn(&endlessConn{request: request, left: b.N})
+		})
+		b.Run(body.name+"/tollgate", func(b *testing.B) {
+			b.ReportAllocs()
+			c := &conn{Conn: &endlessConn{request: request, left: b.N}, srv: f.srv, in: *f.srv.buffers.get()}
+			c.wire.limits = &f.srv.wireLimits
+			_ = f.srv.http.ServeConn(c)
+		})
+	}
+}
+
+// yes is an Ingester to which everything is durable.
+type yes struct{ *ingest.Ingester }
+
+func (yes) Submit(f *ingest.Frame) error {
+	f.Release()
+	return nil
+}
+
+// endlessConn is a client that sends its request a number of times, each after the answer to the one before.
+type endlessConn struct {
+	net.Conn
+	request []byte
+	sent    int
+	left    int
+}
+
+func (c *endlessConn) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.request[c.sent:])
+	if c.sent += n; c.sent == len(c.request) {
+		c.sent = 0
+		c.left--
+	}
+	return n, nil
+}
+
+func (c *endlessConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (c *endlessConn) Close() error                     { return nil }
+func (c *endlessConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *endlessConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *endlessConn) SetDeadline(time.Time) error      { return nil }
+func (c *endlessConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *endlessConn) SetWriteDeadline(time.Time) error { return nil }
