@@ -96,22 +96,23 @@ func (g *Ingester) topicNow() *topic {
 // error wraps commitlog.ErrUnavailable (not all is written, and a part may be), ErrRefused (the log will not take a part
 // of it, ever) or ErrUnknown, and says in words what the log said.
 func (g *Ingester) Submit(f *Frame) error {
+	if f.valueAt != 0 {
+		panic("BUG: ingest: Submit of a frame with a record begun and not ended")
+	}
+	if f.records == 0 {
+		f.Release()
+		return nil
+	}
 	ticket, err := g.enqueue(f)
 	f.Release() // what matters is in the ring now
-	if err != nil || ticket == 0 {
+	if err != nil {
 		return err
 	}
 	return g.tickets.wait(ticket, g.orphan)
 }
 
-// enqueue puts the frame into a ring; the ticket is 0 when there is nothing to wait for.
+// enqueue puts the frame into a ring.
 func (g *Ingester) enqueue(f *Frame) (ticket uint64, err error) {
-	if f.valueAt != 0 {
-		panic("BUG: ingest: Submit of a frame with a record begun and not ended")
-	}
-	if f.records == 0 {
-		return 0, nil
-	}
 	if err := g.refuse(f); err != nil {
 		return 0, err
 	}

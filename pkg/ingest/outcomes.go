@@ -6,8 +6,8 @@ import "tollgate/pkg/commitlog"
 var (
 	// ErrUnknown: the records may be in the log or not, now or later.
 	ErrUnknown = commitlog.ErrUnknown
-	// ErrUnavailable: nothing was written; the log can not take records now.
+	// ErrUnavailable: not everything was written, and mostly nothing; the log can not take records now.
 	ErrUnavailable = commitlog.ErrUnavailable
-	// ErrRefused: nothing was written, and never will be, for what the records are.
+	// ErrRefused: a part at least was not written and never will be, for what the records are.
 	ErrRefused = commitlog.ErrRefused
 )

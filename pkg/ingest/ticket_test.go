@@ -91,6 +91,18 @@ func TestACancelledTicketIsFreeEvenIfTheWatchdogWasFirst(t *testing.T) {
 	}
 }
 
+func TestARequestIsAnsweredWhenItsSlotsGenerationWraps(t *testing.T) {
+	log := newFakeLog(t, 1)
+	g := open(t, log, Config{Tickets: 1})
+	g.tickets.slots[0].state.Store((1<<32 - 2) << generationShift)
+	for i := range 4 {
+		wantErr(t, "Submit", submit(g, "key", "value"), nil)
+		if n := len(log.values(0)); n != i+1 {
+			t.Fatalf("request %d was answered as durable with %d records in the log", i, n)
+		}
+	}
+}
+
 // Handlers, a drainer and a watchdog that finds everything too old, over few slots: each handler must get its own
 // outcome, and a frame of which it was said that it is not written must not have been taken.
 func TestTicketsUnderRace(t *testing.T) {
