@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"tollgate/internal/invariants"
 	"tollgate/internal/vfs"
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/recordbatch"
@@ -34,6 +35,8 @@ type partition struct {
 	replaced   bool // the segment, once in this step: a second failure is the disk's
 	backoff    time.Duration
 	retryAt    time.Time
+
+	retainFault string // the janitor's: what it has told last
 
 	mu       sync.Mutex
 	segments []*segment    // oldest first, the last one active; at least one. Guarded by mu, as all below
@@ -139,6 +142,8 @@ func (p *partition) publish() {
 		position += int64(h.Length)
 		offset = h.NextOffset()
 	}
+	invariants.Check(position == p.position+f.bytes && offset == f.next,
+		"%s: %d bytes from %d end at %d; offset %d, want %d", p.active.path, f.bytes, p.position, position, offset, f.next)
 	p.active.end, p.next = position, offset
 	p.notifyLocked()
 	p.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"tollgate/internal/invariants"
 	"tollgate/internal/vfs"
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/recordbatch"
@@ -54,6 +55,9 @@ func (p *partition) holds(offset int64) error {
 
 // Next implements commitlog.Reader.
 func (r *reader) Next(ctx context.Context) ([]recordbatch.Record, error) {
+	if r.w != nil {
+		invariants.Mangle(r.w.batch) // what the last call returned is no longer valid
+	}
 	for {
 		v, err := r.p.wait(ctx, r.offset)
 		if err != nil {

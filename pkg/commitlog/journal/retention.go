@@ -35,9 +35,17 @@ func (p *partition) retain() {
 			err = p.remove(s)
 		}
 		if err != nil {
-			p.cfg.Notify(Notice{What: RetentionFailed, File: p.dir, Err: err})
+			p.noteRetention(err)
 			return
 		}
+	}
+}
+
+// noteRetention tells of a failure once, not each time that it is tried again.
+func (p *partition) noteRetention(err error) {
+	if text := err.Error(); text != p.retainFault {
+		p.retainFault = text
+		p.cfg.Notify(Notice{What: RetentionFailed, File: p.dir, Err: err})
 	}
 }
 

@@ -1,0 +1,165 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"tollgate/internal/vfs"
+)
+
+func TestDumpWritesRecordsAsJSONLines(t *testing.T) {
+	b := newBench(t, nil)
+	b.want(b.append(`{"object":"meter_event","name":"<b>"}`, "not JSON"), nil)
+	b.want(b.append("third"), nil)
+	f := func(o DumpOptions, want ...string) {
+		t.Helper()
+		var got bytes.Buffer
+		if err := Dump(b.fs, "journal", o, &got); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(want, "\n")
+		if len(want) > 0 {
+			text += "\n"
+		}
+		if got.String() != text {
+			t.Errorf("%+v:\n%swant:\n%s", o, &got, text)
+		}
+	}
+	const start = `{"topic":"tollgate.usage","partition":0,"offset":`
+	first := start + `0,"time":"1970-01-01T00:00:01.000Z","key":"key","value":{"object":"meter_event","name":"<b>"}}`
+	second := start + `1,"time":"1970-01-01T00:00:01.001Z","key":"key","value_base64":"bm90IEpTT04="}`
+	third := start + `2,"time":"1970-01-01T00:00:01.000Z","key":"key","value_base64":"dGhpcmQ="}`
+	f(DumpOptions{Partition: -1}, first, second, third)
+	f(DumpOptions{Partition: 0, Topic: topic, Limit: 2}, first, second)
+	f(DumpOptions{Partition: -1, Offset: 1}, second, third)
+	f(DumpOptions{Partition: 1})
+	f(DumpOptions{Topic: "other", Partition: -1})
+}
+
+func TestDumpOfBatchesTellsWhereEachLies(t *testing.T) {
+	b := newBench(t, nil)
+	b.want(b.append("a", "b"), nil)
+	b.want(b.append("c"), nil)
+	var got bytes.Buffer
+	if err := Dump(b.fs, "journal", DumpOptions{Partition: -1, Batches: true}, &got); err != nil {
+		t.Fatal(err)
+	}
+	var end int64
+	for line := range strings.Lines(got.String()) {
+		var d dumpedBatch
+		if err := json.Unmarshal([]byte(line), &d); err != nil {
+			t.Fatal(err)
+		}
+		if d.Position != end || d.File != segmentPath(smallDir, 0) || d.Codec != "none" {
+			t.Errorf("%+v, want position %d", d, end)
+		}
+		end += int64(d.Bytes)
+	}
+	if end != b.j.partitions[0].position {
+		t.Errorf("the batches end at %d", end)
+	}
+}
+
+func TestVerifyNamesEachFaultOfADamagedJournalAndDumpStopsAtTheFirst(t *testing.T) {
+	s := newSmall(t)
+	var wanted []string
+	for _, i := range []int{1, 9} { // in two segments
+		b := s.batches[i]
+		if err := s.fs.FlipBit(b.path, (b.to-1)*8); err != nil {
+			t.Fatal(err)
+		}
+		wanted = append(wanted, fmt.Sprintf("%s: fault: position %d: corrupt record batch: CRC is ", b.path, b.from))
+	}
+	var got bytes.Buffer
+	n, err := Verify(s.fs, "journal", &got)
+	if n != 2 || err != nil {
+		t.Errorf("%d faults, %v", n, err)
+	}
+	for _, want := range wanted {
+		if !strings.Contains(got.String(), want) {
+			t.Errorf("%q is missing in:\n%s", want, &got)
+		}
+	}
+	rot := new(RotError)
+	got.Reset()
+	err = Dump(s.fs, "journal", DumpOptions{Partition: -1}, &got)
+	if !errors.As(err, &rot) || rot.Position != s.batches[1].from {
+		t.Errorf("dump: %v", err)
+	}
+	if lines := int64(strings.Count(got.String(), "\n")); lines != s.batches[1].base {
+		t.Errorf("%d records before the damage, want %d", lines, s.batches[1].base)
+	}
+}
+
+func TestRepairSetsTheDamagedFileAsideAndTouchesNoOther(t *testing.T) {
+	s := newSmall(t)
+	b := s.batches[1]
+	if err := s.fs.FlipBit(b.path, (b.to-1)*8); err != nil {
+		t.Fatal(err)
+	}
+	before := map[string]string{}
+	for path := range s.files(t) {
+		before[path] = string(slurp(t, s.fs, path))
+	}
+	var told bytes.Buffer
+	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	if err := Repair(s.fs, "journal", at, &told); err != nil {
+		t.Fatal(err)
+	}
+	aside := b.path + ".corrupt-20261121T120000.000000000Z"
+	if got := string(slurp(t, s.fs, aside)); got != before[b.path] {
+		t.Error("the file set aside is not the damaged one")
+	}
+	if !strings.Contains(told.String(), aside) || !strings.Contains(told.String(), fmt.Sprintf("%d bytes", b.to-b.from)) {
+		t.Errorf("told:\n%s", &told)
+	}
+	for path, was := range before {
+		changed := string(slurp(t, s.fs, path)) != was
+		if may := path == b.path || strings.HasSuffix(path, checkpointName); changed && !may {
+			t.Errorf("%s was changed", path)
+		}
+	}
+	if n := len(s.files(t)); n != len(before)+1 {
+		t.Errorf("%d files, there were %d", n, len(before))
+	}
+	s.fs = s.fs.Crash() // the repair is durable
+	if n, err := Verify(s.fs, "journal", &told); n != 0 || err != nil {
+		t.Errorf("%d faults, %v", n, err)
+	}
+}
+
+// An interrupted repair must leave a journal that a second one repairs: no batch may be lost on the way.
+func TestARepairThatCrashesCanBeRepeated(t *testing.T) {
+	pristine := newSmall(t)
+	damaged := pristine.batches[1]
+	if err := pristine.fs.FlipBit(damaged.path, (damaged.to-1)*8); err != nil {
+		t.Fatal(err)
+	}
+	touched := []span{damaged.span}
+	for call := 1; ; call++ {
+		s := *pristine
+		s.fs = pristine.fs.Clone()
+		s.fs.SetFaults(vfs.Faults{CrashAt: call})
+		done := Repair(s.fs, "journal", time.UnixMilli(0), new(bytes.Buffer)) == nil
+		s.fs = s.fs.Crash()
+		s.cfg.FS = s.fs
+		if err := s.checkRepair(touched); err != nil {
+			t.Fatalf("crash at call %d: %v", call, err)
+		}
+		if done {
+			return
+		}
+	}
+}
+
+func TestVerifyOfNoJournalIsAnError(t *testing.T) {
+	if _, err := Verify(vfs.NewMem(1), "journal", new(bytes.Buffer)); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+}
