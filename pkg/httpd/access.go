@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"tollgate/pkg/auth"
 	"tollgate/pkg/stripe"
@@ -104,7 +105,7 @@ func (s *Server) charge(x *exchange, n int) *stripe.Error {
 		perSecond = limits.StreamEvents
 		b, after, outcome := s.sessions.take(s.nanos, id, now, n, perSecond)
 		if outcome == chargeRefused {
-			return stripe.RateLimited("this meter event session", perSecond, stripe.ReasonEndpointRate)
+			return overLimit("this meter event session", n, perSecond, stripe.ReasonEndpointRate)
 		}
 		if outcome == chargeNoRoom {
 			s.metrics.sessionsUnbounded.Add(1)
@@ -117,16 +118,27 @@ func (s *Server) charge(x *exchange, n int) *stripe.Error {
 		}
 		var ok bool
 		if left, ok = own.take(now, n, perSecond); !ok {
-			return stripe.RateLimited("this account on this endpoint", perSecond, stripe.ReasonEndpointRate)
+			return overLimit("this account on this endpoint", n, perSecond, stripe.ReasonEndpointRate)
 		}
 	}
 	if _, ok := t.all.take(now, n, limits.Events); !ok {
 		if own != nil {
 			own.giveBack(s.nanos, left, n, perSecond)
 		}
-		return stripe.RateLimited("this account", limits.Events, stripe.ReasonGlobalRate)
+		return overLimit("this account", n, limits.Events, stripe.ReasonGlobalRate)
 	}
 	return nil
+}
+
+// overLimit refuses n events. A request that has more of them than a full bucket will not pass later either.
+func overLimit(scope string, n, perSecond int, reason string) *stripe.Error {
+	r := stripe.RateLimited(scope, perSecond, reason)
+	if n > perSecond {
+		r.ShouldRetry, r.RetryAfterSeconds = stripe.RetryNo, 0
+		r.Message = "The request has " + strconv.Itoa(n) + " events, but " + scope + " may send " + strconv.Itoa(perSecond) +
+			" a second. Nothing of it was stored; send fewer events in a request."
+	}
+	return r
 }
 
 // nanos is the limits' clock: nanoseconds since start. It does not go back when the wall clock does.

@@ -16,7 +16,7 @@ import (
 const (
 	// smallBodyBytes is what a body may have without taking from the budget of all bodies.
 	smallBodyBytes = 32 << 10
-	// keptBodyBytes is the largest body buffer that is kept for the next request, here and in the parser.
+	// keptBodyBytes is the largest body buffer that is kept for the next request, here and in the library.
 	keptBodyBytes = 64 << 10
 	// zstdWindowMax is the largest window that a zstd body may ask for: what encoders use for streams of unknown
 	// length at their usual levels. The window is part of the output, so it costs nothing by itself.

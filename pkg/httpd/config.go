@@ -107,7 +107,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// now asks the clock. A request's own time is the parser's where Config.Now is nil, see Server.handle.
+// now asks the clock. A request's own time is the library's where Config.Now is nil, see Server.handle.
 func (c *Config) now() time.Time {
 	if c.Now != nil {
 		return c.Now()

@@ -3,8 +3,8 @@
 //
 // A request passes these gates, and stops at the first that refuses it:
 //
-//	conn, wire      framing, sizes, time: what is not plainly one HTTP/1 request never reaches the parser
-//	fasthttp        the parser: a head, then a body, on the connection's own goroutine
+//	conn, wire      framing, sizes, time: the only reader of what clients write; fasthttp is given heads of our making
+//	fasthttp        bodies, answers, keep-alive, on the connection's own goroutine
 //	route           path and method; content type
 //	access          API key or session token, permission, account
 //	read            Content-Encoding undone, within the body cap

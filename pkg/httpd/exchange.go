@@ -70,7 +70,7 @@ func (p *exchanges) put(x *exchange) {
 	p.pool.Put(x)
 }
 
-// handle answers one request. It is the parser's handler.
+// handle answers one request. It is the library's handler.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	x := s.exchanges.get(s)
 	defer s.handled(ctx)
@@ -192,10 +192,8 @@ var (
 func (x *exchange) writeHead(r *stripe.Error) {
 	h := &x.ctx.Response.Header
 	h.SetContentTypeBytes(jsonType)
-	var random [16]byte
-	putUint64s(&random, x.random.Uint64(), x.random.Uint64())
 	var id [64]byte
-	h.SetCanonical(headerRequestID, stripe.AppendRequestID(id[:0], random))
+	h.SetCanonical(headerRequestID, appendRequestID(id[:0], x.random))
 	if key := x.header(hIdempotencyKey); visible(key, idempotencyKeyBytesMax) {
 		h.SetCanonical(headerIdempotencyKey, key)
 	}
@@ -209,6 +207,12 @@ func (x *exchange) writeHead(r *stripe.Error) {
 	for name, value := range r.Headers {
 		h.Set(name, value)
 	}
+}
+
+func appendRequestID(dst []byte, random *rand.ChaCha8) []byte {
+	var bits [16]byte
+	putUint64s(&bits, random.Uint64(), random.Uint64())
+	return stripe.AppendRequestID(dst, bits)
 }
 
 // refuse writes the envelope and counts.
@@ -228,14 +232,16 @@ func (x *exchange) envelope(r *stripe.Error) []byte {
 	return x.answer
 }
 
-// appendRawAnswer renders a refusal for a connection that the parser never sees.
-func appendRawAnswer(dst []byte, r *stripe.Error) []byte {
+// appendRawAnswer renders a refusal for a connection that the library never sees.
+func appendRawAnswer(dst []byte, r *stripe.Error, random *rand.ChaCha8) []byte {
 	body := r.AppendV2(nil)
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(r.Status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, http.StatusText(r.Status)...)
-	dst = append(dst, "\r\nContent-Type: application/json\r\nContent-Length: "...)
+	dst = append(dst, "\r\nContent-Type: application/json\r\nRequest-Id: "...)
+	dst = appendRequestID(dst, random)
+	dst = append(dst, "\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(body)), 10)
 	for name, value := range r.Headers {
 		dst = append(dst, "\r\n"...)

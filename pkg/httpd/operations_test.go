@@ -85,6 +85,33 @@ func TestRequestsCutIntoSinglePiecesAreServed(t *testing.T) {
 	}
 }
 
+func TestTheClientSaysWhenToClose(t *testing.T) {
+	f := newFixture(t, nil)
+	for _, row := range []struct {
+		version, connection string
+		close               bool
+	}{
+		{"1.1", "", false},
+		{"1.1", "Connection: close\r\n", true},
+		{"1.1", "connection: Keep-Alive, Close\r\n", true},
+		{"1.1", "Connection: keep-alive\r\nConnection: CLOSE\r\n", true},
+		{"1.1", "Connection: closet\r\n", false},
+		{"1.0", "", true},
+		{"1.0", "Connection: keep-alive\r\n", true},
+	} {
+		nc := f.dial()
+		write(t, nc, "POST /nowhere HTTP/"+row.version+"\r\nHost: a\r\n"+row.connection+"\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		if err != nil || resp.StatusCode != 404 || resp.Close != row.close {
+			t.Errorf("HTTP/%s %q: %+v %v", row.version, row.connection, resp, err)
+		}
+		_ = nc.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, err := io.Copy(io.Discard, nc); (err == nil) != row.close {
+			t.Errorf("HTTP/%s %q: then %v", row.version, row.connection, err)
+		}
+	}
+}
+
 func TestExpect100ContinueIsHonouredUpToTheBodyCap(t *testing.T) {
 	f := newFixture(t, nil)
 	nc := f.dial()

@@ -73,7 +73,9 @@ func versionOf(target []byte) apiVersion {
 	return v2
 }
 
+// methodNotAllowed names the method, which may be any token, as far as methods are long.
 func methodNotAllowed(method, path string) *stripe.Error {
+	method = method[:min(len(method), 32)]
 	return &stripe.Error{
 		Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", CodeV2: "method_not_allowed",
 		Message: "The method " + method + " is not allowed for " + path + ". Use POST.",

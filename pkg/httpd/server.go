@@ -132,7 +132,7 @@ func (b *buffers) put(buf *[]byte) {
 	b.pool.Put(buf)
 }
 
-// silence is the parser's log: what it would say is in metrics and answers.
+// silence is the library's log: what it would say is in metrics and answers.
 type silence struct{}
 
 func (silence) Printf(string, ...any) {}
@@ -190,7 +190,7 @@ func (s *Server) admit(nc net.Conn) {
 	c.mark(phaseNew)
 	if r := s.register(c); r != nil {
 		s.metrics.refuse(r)
-		turnAway(nc, r)
+		s.turnAway(nc, r)
 		return
 	}
 	go s.serve(c)
@@ -240,7 +240,7 @@ func (s *Server) closeEmpty() {
 	}
 }
 
-// serve runs a connection to its end. The handler recovers by itself; what panics outside of it, in the parser, costs
+// serve runs a connection to its end. The handler recovers by itself; what panics outside of it, in the library, costs
 // the connection and not the process.
 func (s *Server) serve(c *conn) {
 	defer s.unregister(c)
@@ -258,10 +258,10 @@ func (s *Server) serve(c *conn) {
 
 // turnAway answers a connection that is not served. A TLS connection is only closed: the handshake would let a client
 // keep the accept loop waiting.
-func turnAway(nc net.Conn, r *stripe.Error) {
+func (s *Server) turnAway(nc net.Conn, r *stripe.Error) {
 	if _, encrypted := nc.(*tls.Conn); !encrypted {
 		_ = nc.SetWriteDeadline(time.Now().Add(time.Millisecond)) // a fresh socket's buffer takes it at once
-		_, _ = nc.Write(appendRawAnswer(nil, r))
+		_, _ = nc.Write(appendRawAnswer(nil, r, s.dice.cast()))
 	}
 	_ = nc.Close()
 }

@@ -8,8 +8,8 @@ import (
 	"tollgate/pkg/stripe"
 )
 
-// unreadable answers a request that the parser could not read to its end. It is the parser's error handler; the
-// parser closes the connection afterwards.
+// unreadable answers a request that the library could not read to its end. It is the library's error handler; the
+// library closes the connection afterwards.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	s.refuseEarly(ctx, s.whyUnreadable(ctx, err))
 }
