@@ -15,8 +15,9 @@
 // One goroutine writes. It takes everything that waits, writes it with one call a partition, syncs all files touched
 // beside each other, and completes the batches; meanwhile the next group gathers. So one fsync serves everybody who
 // came while the last one ran, and no time is spent waiting for company. Batches are checked and their CRC computed
-// in Append, in the caller's goroutine. Another goroutine, the janitor, removes what retention no longer keeps. Readers
-// have file handles of their own, and see only what is durable.
+// in Append, in the caller's goroutine. Files are not preallocated: it gained at most 5 % where it was measured.
+// Another goroutine, the janitor, removes what retention no longer keeps. Readers have file handles of their own, and
+// see only what is durable.
 //
 // # What is assumed of the disk
 //
@@ -30,13 +31,13 @@
 //
 // # What follows
 //
-//  6. A batch is acknowledged after its Sync. Its mark is written to the checkpoint before, unsynced; about once a second the
-//     checkpoint is synced.
+//  6. A batch is acknowledged after its Sync. Its mark is written to the checkpoint before, unsynced; about once a
+//     second the checkpoint is synced.
 //  7. By 4 and 6, after kill -9 the checkpoint tells exactly what was acknowledged. After a power loss it lags, by
 //     what was acknowledged in the last second or so, never ahead.
-//  8. Open reads the last segment in full. What is invalid before the checkpoint's position was durable once: it is rot, and Open
-//     refuses with a *RotError (D10). What is invalid behind it is torn: it is cut, with a Notice. A batch
-//     that is whole is kept, whether anybody was told of it or not.
+//  8. Open reads the last segment in full. What is invalid before the checkpoint's position was durable once: it is
+//     rot, and Open refuses with a *RotError (D10). What is invalid behind it is torn: it is cut, with a Notice. A
+//     batch that is whole is kept, whether anybody was told of it or not.
 //  9. By 7 and 8 the one case in which acknowledged bytes could be cut is a power loss together with rot in the last
 //     second before it.
 //  10. A segment is begun only when the one before is durable to its end; so, when a later segment exists, all before
@@ -44,11 +45,11 @@
 //     others are checked by whoever reads them, who gets a *RotError, and by Verify.
 //  11. What lies behind the checkpoint and is kept is written again, byte for byte, and synced, before anything is
 //     appended behind it: it may be in the page cache only, by 2.
-//  12. After a failed write or Sync the file is given up (D11): it is cut to its durable size if it lets itself be cut, and
-//     a new segment begins at the next offset, with what was not acknowledged written again. Whatever the old file
-//     still holds at or behind the new one's base does not count. When no new segment can be made, batches
-//     complete with ErrUnavailable if no byte of them can come back, with ErrUnknown otherwise; the journal tries
-//     again by itself and Ready says why not.
+//  12. After a failed write or Sync the file is given up (D11): it is cut to its durable size if it lets itself be cut,
+//     and a new segment begins at the next offset, with what was not acknowledged written again. Whatever the old file
+//     still holds at or behind the new one's base does not count. When no new segment can be made, batches complete
+//     with ErrUnavailable if no byte of them can come back, with ErrUnknown otherwise; the journal tries again by itself
+//     and Ready says why not. A disk that is full is no reason to give a file up, if what was written can be cut.
 //  13. Segments are removed oldest first, each durably before the next, so a crash leaves no gap.
 //
 // All methods may be called from many goroutines at once. One process at a time may use a directory: the caller holds

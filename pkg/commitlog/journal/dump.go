@@ -82,7 +82,9 @@ func (p *found) dump(fs vfs.FS, o DumpOptions, e *json.Encoder) error {
 	return nil
 }
 
-func (p *found) dumpSegment(fs vfs.FS, s *segment, limit int64, o DumpOptions, left *int, e *json.Encoder) (more bool, err error) {
+func (p *found) dumpSegment(
+	fs vfs.FS, s *segment, limit int64, o DumpOptions, left *int, e *json.Encoder,
+) (more bool, err error) {
 	f, err := fs.OpenFile(s.path, os.O_RDONLY)
 	if err != nil {
 		return false, err
@@ -111,7 +113,9 @@ func (p *found) dumpSegment(fs vfs.FS, s *segment, limit int64, o DumpOptions, l
 	return false, w.rot(s.path)
 }
 
-func (p *found) dumpBatch(s *segment, position int64, w *walker, scanner *recordbatch.Scanner, o DumpOptions, left *int, e *json.Encoder) (more bool, err error) {
+func (p *found) dumpBatch(
+	s *segment, position int64, w *walker, scanner *recordbatch.Scanner, o DumpOptions, left *int, e *json.Encoder,
+) (more bool, err error) {
 	h := &w.header
 	if o.Batches {
 		err := e.Encode(dumpedBatch{

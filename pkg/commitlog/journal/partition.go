@@ -30,6 +30,7 @@ type partition struct {
 	position   int64    // where the next batch goes: the durable end of the active segment
 	checkpoint checkpoint
 	synced     time.Time // when the checkpoint was synced last
+	lagging    bool      // the checkpoint: it could not be written or synced last time
 	pending    []*commitlog.Batch
 	flight     flight
 	replaced   bool // the segment, once in this step: a second failure is the disk's
@@ -120,10 +121,12 @@ func (p *partition) syncCheckpoint() {
 	}
 }
 
+// noteCheckpoint tells of a failure, once until it has gone well again.
 func (p *partition) noteCheckpoint(err error) {
-	if err != nil {
+	if err != nil && !p.lagging {
 		p.cfg.Notify(Notice{What: CheckpointFailed, File: p.checkpoint.path, Err: err})
 	}
+	p.lagging = err != nil
 }
 
 // publish makes a durable flight visible.
@@ -222,10 +225,10 @@ func (p *partition) saveMark(sync bool) {
 // mend handles a flight that failed (D11) and reports whether a new segment took the file's place, so that what is
 // pending can be written again. Otherwise everything pending is to be completed with the error that it leaves.
 //
-//	                     truncated and synced   not
-//	write: disk full     unavailable            unknown
-//	write: other error   new segment, or unavailable    new segment, or unknown
-//	fsync                (never tried)          new segment, or unknown
+//	what failed          cut and synced             could not be cut
+//	write, disk full     unavailable, same file     new segment, else unknown
+//	write, otherwise     new segment, else unavailable  new segment, else unknown
+//	fsync                (not tried)                new segment, else unknown
 func (p *partition) mend(again bool) (replaced bool, outcome error) {
 	path, cause := p.active.path, p.flight.err
 	clean := !p.flight.written && p.cut()

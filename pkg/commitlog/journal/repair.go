@@ -11,8 +11,8 @@ import (
 )
 
 // Repair makes the journal in dir, which no gateway may have open, readable again, and writes to w what it did. A
-// damaged file is copied aside first, as <name>.corrupt-<time>; nothing is removed. Every batch that is whole is kept, at its
-// offset; a gap takes the place of what is lost. Checkpoints are written anew. Repairing a sound journal changes
+// damaged file is copied aside first, as <name>.corrupt-<time>; nothing is removed. Every batch that is whole is kept, at
+// its offset; a gap takes the place of what is lost. Checkpoints are written anew. Repairing a sound journal changes
 // nothing but those, and repairing again what was interrupted is safe. It reads one segment at a time into memory.
 func Repair(fs vfs.FS, dir string, now time.Time, w io.Writer) error {
 	partitions, err := findPartitions(fs, dir)
@@ -86,7 +86,13 @@ func (p *found) repairSegment(fs vfs.FS, s *segment, limit int64, now time.Time,
 	if err := writeFile(fs, temporary, look.pieces, b); err != nil {
 		return mark{}, err
 	}
-	if err := errors.Join(fs.SyncDir(p.dir), fs.Rename(temporary, s.path), fs.SyncDir(p.dir)); err != nil {
+	if err := fs.SyncDir(p.dir); err != nil { // the copy is durable before the file is replaced
+		return mark{}, err
+	}
+	if err := fs.Rename(temporary, s.path); err != nil {
+		return mark{}, err
+	}
+	if err := fs.SyncDir(p.dir); err != nil {
 		return mark{}, err
 	}
 	end.position = 0

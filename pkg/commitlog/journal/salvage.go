@@ -46,7 +46,6 @@ type salvage struct {
 	flaws  []flaw
 	next   int64 // offset behind what is kept
 	lost   bool  // the bytes before could not be kept
-	tail   int64 // bytes at the end, behind the last batch kept
 }
 
 func salvageSegment(b []byte, base, limit int64, saved mark) *salvage {
@@ -91,10 +90,7 @@ func (s *salvage) step(at int64) int64 {
 		return s.restore(at, found, err.Error())
 	}
 	f := flaw{position: at, bytes: found - at, reason: err.Error()}
-	switch {
-	case found == int64(len(s.b)):
-		s.tail = f.bytes
-	case head.BaseOffset > s.next && s.plausible(head, found-at):
+	if found < int64(len(s.b)) && head.BaseOffset > s.next && s.plausible(head, found-at) {
 		f.offsets = head.BaseOffset - s.next
 		s.skipTo(head.BaseOffset)
 	}

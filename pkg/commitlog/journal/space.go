@@ -18,7 +18,8 @@ type space struct {
 	looked  time.Time // guards from here on
 	free    int64
 	reserve int64
-	short   bool // as it was told last
+	short   bool  // as it was told last
+	slack   int64 // above the reserve that must be free to be no longer short
 }
 
 func newSpace(cfg *Config, m *meters) *space { return &space{cfg: cfg, metrics: m} }
@@ -41,11 +42,11 @@ func (s *space) look(bytes int64) error {
 	}
 	want := s.reserve
 	if s.short {
-		want += s.reserve / reserveSlack // so that the answer does not change with each small file that comes and goes
+		want += s.slack
 	}
 	if s.free-bytes >= want {
 		if s.short {
-			s.short = false
+			s.short, s.slack = false, 0
 			s.cfg.Notify(Notice{What: Recovered, File: s.cfg.Dir})
 		}
 		return nil
@@ -53,6 +54,8 @@ func (s *space) look(bytes int64) error {
 	err := fmt.Errorf("%w: the file system of %s has %d bytes free, and %d are kept in reserve. Free some space, or "+
 		"lower journal.retention or journal.reserve_bytes; appends are taken again by themselves",
 		commitlog.ErrUnavailable, s.cfg.Dir, s.free, s.reserve)
+	// As much as was refused, within bounds, so that the answer does not change with each small append or file.
+	s.slack = min(max(s.slack, bytes, s.reserve/reserveSlack), s.reserve)
 	if !s.short {
 		s.short = true
 		s.cfg.Notify(Notice{What: Unavailable, File: s.cfg.Dir, Err: err})
