@@ -74,6 +74,10 @@ func (r *reloader) apply() (restart []string, err error) {
 	if next.TLS.Cert != "" && cfg.TLS.Cert != "" {
 		next.TLS = cfg.TLS
 	}
+	next.from = cfg.from
+	if err := next.check(); err != nil { // the new keys with the old listener may not go together
+		return nil, err
+	}
 	keys, err := g.apiKeys(&next)
 	if err != nil {
 		return nil, err

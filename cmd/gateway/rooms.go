@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"sync/atomic"
@@ -60,7 +61,7 @@ func open(cfg *Config, log zerolog.Logger) (*gateway, error) {
 }
 
 func (g *gateway) openDataDir() error {
-	if err := vfs.OS.MkdirAll(g.cfg.DataDir); err != nil {
+	if err := makeDir(vfs.OS, g.cfg.DataDir); err != nil {
 		return fmt.Errorf("data dir: %w; give --data-dir a folder that the gateway's user may write", err)
 	}
 	lock, err := vfs.Lock(filepath.Join(g.cfg.DataDir, "lock"))
@@ -72,6 +73,35 @@ func (g *gateway) openDataDir() error {
 		return fmt.Errorf("data dir: %w", err)
 	}
 	g.lock = lock
+	return nil
+}
+
+// makeDir makes a folder and makes its name durable: what is fsynced in a folder whose own name is lost with the power
+// was not durable. The names of folders that were there are synced too, for the run that made them may have crashed,
+// but there it is no fault when we may not.
+func makeDir(disk vfs.FS, path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	var parents []string // of folders to be made, the deepest first
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if _, err := disk.ReadDir(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		parents = append(parents, filepath.Dir(dir))
+	}
+	if err := disk.MkdirAll(path); err != nil {
+		return err
+	}
+	for _, dir := range parents {
+		if err := disk.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	if len(parents) == 0 {
+		_ = disk.SyncDir(filepath.Dir(path))
+	}
 	return nil
 }
 

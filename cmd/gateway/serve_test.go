@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tollgate/internal/vfs"
 )
 
 // serving is Main in this process, for what the race detector should see; test/e2e runs the real binary.
@@ -44,9 +46,13 @@ func (l *lockedBuffer) String() string {
 
 func serve(t *testing.T, args ...string) *serving {
 	t.Helper()
+	return serveWith(t, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", t.TempDir()}, args...)...)
+}
+
+func serveWith(t *testing.T, args ...string) *serving {
+	t.Helper()
 	s := &serving{t: t, signals: make(chan os.Signal, 4), exit: make(chan int, 1)}
 	m := &Main{Stdout: &s.out, Stderr: &s.logs, Signals: s.signals}
-	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", t.TempDir()}, args...)
 	go func() { s.exit <- m.Run(args) }()
 	t.Cleanup(func() {
 		if s.exit != nil {
@@ -166,6 +172,31 @@ func TestSettingsThatNeedARestartAreNamedWhenTheyChange(t *testing.T) {
 	s.await("these keys changed and need a restart") // by looking at the file, without a signal
 	if !strings.Contains(s.logs.String(), `"keys":["lenient","kafka"]`) {
 		t.Errorf("the keys are not named:\n%s", s.logs.String())
+	}
+}
+
+// The file's listen is not in force before a restart, so it can not make the loss of all keys harmless.
+func TestAReloadNeverLeavesAPublicListenerWithADefaultKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	write(t, file, "listen: 0.0.0.0:0\nbusinesses: [{id: acct_a, keys: [{key: sk_test_1}]}]\n")
+	t.Setenv("GATEWAY_LISTEN", "")
+	s := serveWith(t, "serve", "--config", file, "--admin-listen", "127.0.0.1:0", "--data-dir", t.TempDir())
+	write(t, file, "listen: 127.0.0.1:0\n")
+	s.await("reload refused")
+	if !strings.Contains(s.logs.String(), "no API key is configured") {
+		t.Errorf("another reason was given:\n%s", s.logs.String())
+	}
+}
+
+func TestTheNameOfTheDataDirSurvivesAPowerCut(t *testing.T) {
+	for seed := range uint64(100) {
+		disk := vfs.NewMem(seed)
+		if err := makeDir(disk, "/var/lib/tollgate/data"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := disk.Crash().ReadDir("/var/lib/tollgate/data"); err != nil {
+			t.Fatalf("seed %d: after a power cut: %v", seed, err)
+		}
 	}
 }
 
