@@ -257,6 +257,7 @@ func TestASteadySenderIsNotCutOffForItsSize(t *testing.T) {
 
 func TestAClientThatDoesNotReadIsCutOff(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.WriteTimeout = 300 * time.Millisecond })
+	f.addr = f.listen(func(ln net.Listener) net.Listener { return tightListener{ln} })
 	nc := f.dial()
 	_ = nc.(*net.TCPConn).SetReadBuffer(1)
 	request := "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
@@ -268,6 +269,17 @@ func TestAClientThatDoesNotReadIsCutOff(t *testing.T) {
 		}
 	}
 	t.Error("the server went on reading")
+}
+
+// tightListener gives its connections a small send buffer, so that a client that does not read is noticed soon.
+type tightListener struct{ net.Listener }
+
+func (l tightListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err == nil {
+		_ = nc.(*net.TCPConn).SetWriteBuffer(4 << 10)
+	}
+	return nc, err
 }
 
 func (f *fixture) conns() int {
