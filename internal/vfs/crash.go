@@ -45,7 +45,10 @@ func cloneNode(node any, copies map[any]any) any {
 		return done
 	}
 	if f, ok := node.(*memFile); ok {
-		c := &memFile{live: slices.Clone(f.live), durable: slices.Clone(f.durable), dirty: maps.Clone(f.dirty), resized: f.resized}
+		c := &memFile{
+			live: slices.Clone(f.live), durable: slices.Clone(f.durable), dirty: maps.Clone(f.dirty), resized: f.resized,
+			reserved: f.reserved, reservedDurable: f.reservedDurable,
+		}
 		copies[node] = c
 		return c
 	}
@@ -94,7 +97,14 @@ func (m *Mem) crashDir(d *memDir, files map[*memFile]*memFile) *memDir {
 func (m *Mem) crashFile(f *memFile) *memFile {
 	left := &memFile{live: f.live, durable: slices.Clone(f.durable), dirty: f.dirty, resized: f.resized}
 	m.keepSome(left)
-	return &memFile{live: left.durable, durable: slices.Clone(left.durable), dirty: map[int64]struct{}{}}
+	reserved := f.reservedDurable
+	if reserved != f.reserved && m.dice.IntN(2) == 0 {
+		reserved = f.reserved
+	}
+	return &memFile{
+		live: left.durable, durable: slices.Clone(left.durable), dirty: map[int64]struct{}{},
+		reserved: reserved, reservedDurable: reserved,
+	}
 }
 
 // writeBack is the kernel writing dirty sectors back whenever it likes: now and then, so that a sector which is

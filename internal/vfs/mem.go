@@ -35,7 +35,10 @@ type Faults struct {
 	WriteFails float64
 	// OpenFails is the probability that OpenFile, Remove, Rename, Truncate or ReadDir fails with EIO.
 	OpenFails float64
-	// CapacityBytes bounds the sum of all files' sizes; over it writes stop with ENOSPC. 0: no bound.
+	// PreallocateUnsupported makes every Preallocate fail as on a file system that has none.
+	PreallocateUnsupported bool
+	// CapacityBytes bounds the sum of all files' sizes, with what is preallocated behind them; over it writes and
+	// Preallocate stop with ENOSPC. 0: no bound.
 	CapacityBytes int64
 	// FailCalls lists calls, counted from 1 over all calls that can fail, that fail with EIO whatever the dice say.
 	FailCalls []int
@@ -59,6 +62,8 @@ type memFile struct {
 	durable []byte
 	dirty   map[int64]struct{} // sectors, by number, in which live and durable may differ
 	resized bool               // the live size is not durable
+	// Blocks are reserved up to these offsets, when they lie behind the content: now, and as far as was synced.
+	reserved, reservedDurable int64
 }
 
 // memDir is a directory. A pending change is one that no SyncDir has made durable.
@@ -300,7 +305,7 @@ func (d *memDir) bytes() (sum int64) {
 		case *memDir:
 			sum += node.bytes()
 		case *memFile:
-			sum += int64(len(node.live))
+			sum += node.allocated()
 		}
 	}
 	return sum

@@ -166,3 +166,64 @@ func TestACloneIsApart(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+func TestPreallocationCountsTowardsTheCapacity(t *testing.T) {
+	m := NewMem(1)
+	f, other := create(t, m, "f", []byte("0123456789")), create(t, m, "other")
+	m.SetFaults(Faults{CapacityBytes: 100})
+	must(t, f.Preallocate(10, 50))
+	if s, err := m.Space("."); s != (Space{40, 100}) || err != nil {
+		t.Fatal(s, err)
+	}
+	if n, err := other.WriteAt(0, make([]byte, 70)); n != 40 || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(n, err)
+	}
+	if n, err := f.WriteAt(10, make([]byte, 70)); n != 50 || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal("what was reserved is not there:", n, err)
+	}
+	must(t, other.Truncate(0))
+	if err := f.Preallocate(60, 50); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if s, err := m.Space("."); s != (Space{0, 100}) || err != nil {
+		t.Fatal("a refused preallocation keeps what it got, as on ext4:", s, err)
+	}
+	must(t, f.Truncate(60))
+	if s, err := m.Space("."); s != (Space{40, 100}) || err != nil {
+		t.Fatal(s, err)
+	}
+	m.SetFaults(Faults{PreallocateUnsupported: true})
+	if err := f.Preallocate(60, 1); !errors.Is(err, errors.ErrUnsupported) {
+		t.Fatal(err)
+	}
+	m.SetFaults(Faults{FailCalls: []int{1}})
+	if err := f.Preallocate(60, 1); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+}
+
+func TestAPreallocationThatWasNotSyncedMayBeGoneOrThereAfterACrash(t *testing.T) {
+	kept := 0
+	for seed := range uint64(seeds) {
+		m := NewMem(seed)
+		f := create(t, m, "f")
+		must(t, f.Sync(), m.SyncDir("."), f.Preallocate(0, 1000))
+		left := m.Kill()
+		if s, err := left.Space("."); s.Total-s.Free != 1000 || err != nil {
+			t.Fatal("a kill gives nothing back:", s, err)
+		}
+		left = left.Crash()
+		s, err := left.Space(".")
+		must(t, err)
+		if s.Total-s.Free == 1000 {
+			kept++
+			must(t, left.Remove("f"))
+		}
+		if s, err := left.Space("."); s.Free != s.Total || err != nil {
+			t.Fatal(s, err)
+		}
+	}
+	if kept == 0 || kept == seeds {
+		t.Fatalf("%d of %d kept", kept, seeds)
+	}
+}

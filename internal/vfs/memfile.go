@@ -52,7 +52,7 @@ func (h *memHandle) WriteAt(offset int64, buffers ...[]byte) (int64, error) {
 		data = data[:h.m.dice.IntN(len(data)+1)]
 	}
 	if room := h.m.room(); room >= 0 {
-		grows := offset + int64(len(data)) - int64(len(h.f.live))
+		grows := offset + int64(len(data)) - h.f.allocated()
 		if grows > room {
 			data = data[:max(0, int64(len(data))-(grows-room))]
 			fault = &os.PathError{Op: "write", Path: h.path, Err: syscall.ENOSPC}
@@ -86,6 +86,25 @@ func (h *memHandle) Truncate(size int64) error {
 	}
 	h.f.truncate(size)
 	return nil
+}
+
+func (h *memHandle) Preallocate(offset, length int64) error {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	err := h.call("fallocate", 0)
+	switch {
+	case err != nil:
+		return err
+	case h.m.faults.PreallocateUnsupported:
+		return &os.PathError{Op: "fallocate", Path: h.path, Err: syscall.EOPNOTSUPP}
+	}
+	end := offset + length
+	if room := h.m.room(); room >= 0 && end-h.f.allocated() > room {
+		end = h.f.allocated() + room // ext4 keeps what it got
+		err = &os.PathError{Op: "fallocate", Path: h.path, Err: syscall.ENOSPC}
+	}
+	h.f.reserved = max(h.f.reserved, end)
+	return err
 }
 
 func (h *memHandle) Size() (int64, error) {
@@ -135,7 +154,13 @@ func (f *memFile) extend(size int64) {
 	f.touch(before, size)
 }
 
+// allocated is how much of the disk the file takes.
+func (f *memFile) allocated() int64 { return max(int64(len(f.live)), f.reserved) }
+
 func (f *memFile) truncate(size int64) {
+	if size <= int64(len(f.live)) {
+		f.reserved = 0 // as ext4, XFS and tmpfs do, also when the size stays
+	}
 	if size == int64(len(f.live)) {
 		return // as in Linux: it makes nothing dirty
 	}
@@ -163,6 +188,7 @@ func (f *memFile) sync() {
 	}
 	clear(f.dirty)
 	f.resized = false
+	f.reservedDurable = f.reserved
 }
 
 // keep makes one sector of the live content durable, within the durable size.

@@ -78,6 +78,14 @@ func (f osFile) ReadAt(p []byte, offset int64) (int, error) { return f.f.ReadAt(
 
 func (f osFile) Truncate(size int64) error { return f.f.Truncate(size) }
 
+func (f osFile) Preallocate(offset, length int64) error {
+	err := f.control(func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, offset, length) })
+	if err != nil {
+		return &os.PathError{Op: "fallocate", Path: f.f.Name(), Err: err}
+	}
+	return nil
+}
+
 func (f osFile) Close() error { return f.f.Close() }
 
 func (f osFile) Size() (int64, error) {

@@ -49,8 +49,13 @@ type File interface {
 	WriteAt(offset int64, buffers ...[]byte) (n int64, err error)
 	// Sync makes what was written, and the file's size, durable (fdatasync).
 	Sync() error
-	// Truncate sets the size.
+	// Truncate sets the size. What is allocated behind the new end is given back, unless the file grows.
 	Truncate(size int64) error
+	// Preallocate reserves disk space for length bytes from offset on, at or behind the end of the file, whose size and
+	// content stay as they are: writes to there need no more room. A file system that can not gives
+	// errors.ErrUnsupported, one that has no room ENOSPC, and a part may be reserved then. A reservation is not content:
+	// after a power loss it may be there or not, whatever was synced.
+	Preallocate(offset, length int64) error
 	// Size is the file's length in bytes.
 	Size() (int64, error)
 	Close() error

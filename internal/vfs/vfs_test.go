@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // both runs a test on the real disk and on the one in memory: they must not differ in what a caller can see.
@@ -158,4 +160,47 @@ func TestTheLockIsExclusiveAndNamesItsHolder(t *testing.T) {
 	if _, err := Lock(filepath.Join(path, "x")); err == nil || errors.As(err, &locked) && locked.PID == 0 {
 		t.Fatalf("a lock below a file: %v", err)
 	}
+}
+
+func TestPreallocationLeavesSizeAndContentAndIsGivenBackByTruncate(t *testing.T) {
+	both(t, func(t *testing.T, disk FS, dir string) {
+		path := filepath.Join(dir, "f")
+		f := create(t, disk, path, []byte("hello"))
+		if err := f.Preallocate(5, 1<<20); errors.Is(err, errors.ErrUnsupported) {
+			t.Skip(err)
+		} else {
+			must(t, err)
+		}
+		must(t, f.Sync())
+		if size, err := f.Size(); size != 5 || err != nil {
+			t.Fatalf("%d bytes long, %v", size, err)
+		}
+		_, err := f.WriteAt(5, []byte(" there"))
+		must(t, err)
+		if got := content(t, disk, path); got != "hello there" {
+			t.Fatal(got)
+		}
+		if got := allocated(t, f); got < 1<<20 {
+			t.Errorf("%d bytes allocated after a megabyte was asked for", got)
+		}
+		must(t, f.Truncate(11))
+		if got := allocated(t, f); got >= 1<<20 {
+			t.Errorf("%d bytes allocated after truncating to the size it had", got)
+		}
+		must(t, f.Close())
+	})
+}
+
+// allocated is how much disk an open file takes.
+func allocated(t *testing.T, f File) int64 {
+	switch f := f.(type) {
+	case osFile:
+		var s unix.Stat_t
+		must(t, f.control(func(fd int) error { return unix.Fstat(fd, &s) }))
+		return s.Blocks * 512
+	case *memHandle:
+		return f.f.allocated()
+	}
+	t.Fatalf("a file of type %T", f)
+	return 0
 }
