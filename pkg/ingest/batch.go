@@ -132,6 +132,26 @@ func gravity(err error) int {
 	return gravityUnknown
 }
 
+// add notes the outcome of one of the batches that hold records of the slot's frame.
+func (s *slot) add(err error) {
+	if err == nil {
+		s.stored = true
+	} else if gravity(err) > gravity(s.worst) {
+		s.worst = err
+	}
+}
+
+// verdict is the frame's outcome when all its batches have come back. Of a frame that was cut, a part may be durable
+// while another is not in the log: "stored" would be a lie, and "not stored" too (G1).
+func (s *slot) verdict() error {
+	worst := s.worst
+	s.worst = nil
+	if worst == nil || !s.stored || gravity(worst) == gravityUnknown {
+		return worst
+	}
+	return fmt.Errorf("%w: a part of the request is stored, another is not: %v", commitlog.ErrUnknown, worst)
+}
+
 // classify gives an error of a log one of the three names that Submit promises. An error without a name, or with
 // several, is the gravest: what a log did not say clearly is not known (G1).
 func classify(err error) error {

@@ -44,7 +44,7 @@
 // # What it will not do
 //
 // It knows no HTTP, no JSON and no limits on customers. It does not retry: what the log says is the answer. It does
-// not close the log. A request that got anything but nil may or may not be in the log, in part, unless the error says.
+// not close the log. What Submit's error promises is in its comment, and no more.
 //
 // An Ingester may be used from any goroutine; a Frame by one at a time.
 package ingest

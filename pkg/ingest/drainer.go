@@ -239,13 +239,9 @@ func (d *drainer) answer(done *batch) {
 		}
 		for _, i := range b.tickets {
 			s := &d.g.tickets.slots[i]
-			if err != nil && gravity(err) > gravity(s.worst) {
-				s.worst = err
-			}
+			s.add(err)
 			if s.parts--; s.parts == 0 {
-				worst := s.worst
-				s.worst = nil
-				d.g.tickets.reply(i, worst)
+				d.g.tickets.reply(i, s.verdict())
 			}
 		}
 		d.recycle(b)

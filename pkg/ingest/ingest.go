@@ -93,8 +93,8 @@ func (g *Ingester) topicNow() *topic {
 // Submit writes the frame's records and waits for the outcome; the frame is gone in any case.
 //
 // nil: every record is durable (G1). ErrFull, ErrDraining, ErrTimeout, ErrTooLarge: nothing was written. Otherwise the
-// error wraps commitlog.ErrUnavailable (not all is written, and a part may be), ErrRefused (the log will not take a part
-// of it, ever) or ErrUnknown, and says in words what the log said.
+// error wraps commitlog.ErrUnavailable (nothing was written, and may be later), ErrRefused (nothing was written, nor ever
+// will be) or ErrUnknown (also when a part was written and another was not), and says in words what the log said.
 func (g *Ingester) Submit(f *Frame) error {
 	if f.valueAt != 0 {
 		panic("BUG: ingest: Submit of a frame with a record begun and not ended")

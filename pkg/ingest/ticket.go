@@ -50,8 +50,9 @@ type slot struct {
 	answer error
 
 	// The drainer's, while the slot is taken:
-	parts int   // batches that hold records of the frame and have not come back
-	worst error // the gravest outcome so far
+	parts  int   // batches that hold records of the frame and have not come back
+	worst  error // the gravest outcome so far
+	stored bool  // one of the batches is durable
 }
 
 // table is all tickets there are. Free slots form a stack, so that the one used last, which is in the cache, is used
@@ -160,7 +161,7 @@ func (t *table) meet(ticket uint64) bool {
 	s, i := t.slotOf(ticket)
 	state := ticket>>generationShift<<generationShift | phaseQueued
 	if s.state.CompareAndSwap(state, state^phaseQueued|phaseTaken) {
-		s.parts, s.worst = 0, nil
+		s.parts, s.worst, s.stored = 0, nil, false
 		return true
 	}
 	if invariants.Enabled {
