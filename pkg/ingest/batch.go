@@ -34,6 +34,8 @@ type batch struct {
 type partition struct {
 	number      int32
 	flying      *batch // with the log, at most one (D5)
+	flyingSince uint32 // the watchdog's tick at which it was handed over
+	stuck       error  // why frames are refused: the log has had flying for too long; nil: it has not
 	first, last *batch // waiting, oldest first; last is the one that fills
 	bytes       int    // of all these, the flying one included
 	listed      bool   // in the drainer's list of those that can be handed over

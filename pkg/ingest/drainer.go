@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"runtime"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	// askEvery is how often the log is asked whether it is ready, while there is work.
 	askEvery = 50 * time.Millisecond
 
+	// stuckTicks of the watchdog with the log make a batch stuck: half of WaitMax.
+	stuckTicks = watchdogTicks / 2
+
 	noTimeout = -1
 )
 
@@ -25,6 +29,7 @@ type drainer struct {
 	partitions []partition
 	ready      []*partition // with batches waiting and none flying
 	flying     int          // partitions with a batch flying
+	stuck      int          // of these, the stuck ones
 	backlog    int          // bytes of all batches that are not answered
 	spares     []*batch
 	spareBytes int                // capacity of these
@@ -61,6 +66,7 @@ func (d *drainer) run() {
 		d.answer(done)
 		if now.Sub(d.asked) >= askEvery {
 			d.askLog(now)
+			d.giveUpBehind()
 		}
 		d.g.metrics.backlogBytes.Store(int64(d.backlog))
 
@@ -82,6 +88,10 @@ func (d *drainer) land() *batch {
 	for b := done; b != nil; b = b.next {
 		p := &d.partitions[b.Partition]
 		p.flying = nil
+		if p.stuck != nil {
+			p.stuck = nil
+			d.stuck--
+		}
 		p.bytes -= b.bytes
 		d.backlog -= b.bytes
 		d.flying--
@@ -126,6 +136,10 @@ func (d *drainer) take(frame []byte) {
 	s, slotNumber := d.g.tickets.slotOf(ticket)
 	if d.partitions == nil {
 		d.begin()
+	}
+	if err := d.stuckIn(v); err != nil {
+		d.g.tickets.reply(slotNumber, err)
+		return
 	}
 	if !d.fits(v) {
 		d.g.metrics.fullPartition.Add(1)
@@ -186,6 +200,47 @@ func (d *drainer) fits(v view) bool {
 	return true
 }
 
+// stuckIn returns why a partition of the frame is stuck, nil when none is.
+func (d *drainer) stuckIn(v view) error {
+	if d.stuck == 0 {
+		return nil
+	}
+	at := frameHeaderBytes
+	for range v.records() {
+		number, _, next := v.record(at)
+		at = next
+		if err := d.partitions[number].stuck; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveUpBehind finds partitions that are stuck, and answers what waits there. A log that can neither write a batch nor
+// rule out that it is written keeps it for as long as its leader is away: what waited behind would hold its tickets that
+// long, and when none is left the other partitions would have stopped too. What waits was never handed over, so the
+// answer can be that it is not written.
+func (d *drainer) giveUpBehind() {
+	tick := d.g.tick.Load()
+	for i := range d.partitions {
+		p := &d.partitions[i]
+		if p.flying == nil || p.stuck != nil || tick-p.flyingSince <= stuckTicks {
+			continue
+		}
+		p.stuck = fmt.Errorf("%w: partition %d of %s has not answered for %v", commitlog.ErrUnavailable,
+			p.number, d.g.cfg.Topic, d.g.cfg.WaitMax*stuckTicks/watchdogTicks)
+		d.stuck++
+		waiting := p.first
+		p.first, p.last = nil, nil
+		for b := waiting; b != nil; b = b.next {
+			p.bytes -= b.bytes
+			d.backlog -= b.bytes
+			b.Bytes, b.Err = b.builder.Seal(), p.stuck
+		}
+		d.answer(waiting)
+	}
+}
+
 // fillNext gives the partition a new batch to fill.
 func (d *drainer) fillNext(p *partition) *batch {
 	b := d.newBatch(p)
@@ -205,14 +260,14 @@ func (d *drainer) fillNext(p *partition) *batch {
 
 // handOver gives the log the oldest batch of every partition that is ready.
 func (d *drainer) handOver(now time.Time) {
-	set := d.set[:0]
+	set, tick := d.set[:0], d.g.tick.Load()
 	for i, p := range d.ready {
 		b := p.first
 		p.first, b.next = b.next, nil
 		if p.first == nil {
 			p.last = nil
 		}
-		p.flying = b
+		p.flying, p.flyingSince = b, tick
 		p.listed = false
 		d.ready[i] = nil
 		set = append(set, b.seal())

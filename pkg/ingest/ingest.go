@@ -231,6 +231,9 @@ func (g *Ingester) watch() {
 			abandoned, orphaned := g.tickets.expire(g.tick.Add(1), watchdogTicks)
 			g.metrics.abandoned.Add(uint64(abandoned))
 			g.metrics.orphaned.Add(uint64(orphaned))
+			if g.metrics.backlogBytes.Load() > 0 {
+				g.rings.Gate.Wake() // the drainer may sleep until the log answers, and has to see that it does not
+			}
 			_ = g.askLog() // what it says is noted, and that is all
 		}
 	}

@@ -413,3 +413,45 @@ func TestAnEmptyFrameIsDurable(t *testing.T) {
 	g := open(t, newFakeLog(t, 1), Config{})
 	wantErr(t, "Submit", submit(g), nil)
 }
+
+// A batch that the log can neither write nor give up (its leader is gone, and may have written it) holds its partition for
+// as long as that lasts. Requests for that partition must not wait for it, nor use up the tickets of all others.
+func TestAPartitionThatIsStuckIsRefusedAtOnceAndKeepsNoTickets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const partitions, tickets = 3, 8
+		log := newFakeLog(t, partitions)
+		hold, release := holding(written)
+		log.answer = func(b *commitlog.Batch) (bool, error) {
+			if b.Partition == 1 {
+				return hold(b)
+			}
+			return true, nil
+		}
+		g := open(t, log, Config{Tickets: tickets, WaitMax: 16 * time.Second})
+		stuck, here := keyFor(1, partitions), keyFor(2, partitions)
+		var wg sync.WaitGroup
+		wg.Go(func() { wantErr(t, "with the log", submit(g, stuck, "first"), commitlog.ErrUnknown) })
+		synctest.Wait()
+		start := time.Now()
+		wantErr(t, "behind it", submit(g, stuck, "behind"), commitlog.ErrUnavailable)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("the request behind a stuck batch was answered after %v", took)
+		}
+		start = time.Now()
+		for range 10 * tickets {
+			wantErr(t, "stuck", submit(g, stuck, "later"), commitlog.ErrUnavailable)
+			wantErr(t, "stuck and here", submit(g, stuck, "later", here, "a"), commitlog.ErrUnavailable)
+			wantErr(t, "here", submit(g, here, "b"), nil)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("%d requests took %v", 30*tickets, took)
+		}
+		wg.Wait()
+		release()
+		synctest.Wait()
+		wantErr(t, "back again", submit(g, stuck, "last"), nil)
+		if got := log.values(1); fmt.Sprint(got) != "[first last]" {
+			t.Errorf("partition 1 has %q", got)
+		}
+	})
+}
