@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -42,10 +43,15 @@ func (osFS) ReadDir(path string) ([]Entry, error) {
 		if errors.Is(err, os.ErrNotExist) {
 			continue // removed since
 		}
+		if err == nil && e.Type()&os.ModeSymlink != 0 {
+			// What it leads to: a folder may have been moved to a larger disk. One that leads nowhere is a disk that
+			// is not mounted, and an error.
+			info, err = os.Stat(filepath.Join(path, e.Name()))
+		}
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, Entry{Name: e.Name(), Dir: e.IsDir(), Bytes: info.Size()})
+		entries = append(entries, Entry{Name: e.Name(), Dir: info.IsDir(), Bytes: info.Size()})
 	}
 	return entries, nil
 }

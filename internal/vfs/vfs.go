@@ -19,7 +19,8 @@
 //	err = f.Sync()
 //	err = vfs.OS.SyncDir(filepath.Dir(path))
 //
-// It will not buffer, retry or cache, and knows neither permissions (files are 0600, directories 0700) nor links.
+// It will not buffer, retry or cache, and knows neither permissions (files are 0600, directories 0700) nor links, which
+// it follows.
 package vfs
 
 // FS is a file system.
@@ -28,7 +29,7 @@ type FS interface {
 	OpenFile(path string, flag int) (File, error)
 	// MkdirAll makes a directory and its parents. Their names are durable when each parent has been synced.
 	MkdirAll(path string) error
-	// ReadDir lists a directory, sorted by name.
+	// ReadDir lists a directory, sorted by name. A link counts as what it leads to; one that leads nowhere is an error.
 	ReadDir(path string) ([]Entry, error)
 	// Rename moves a file within one directory, over an existing one if there is one.
 	Rename(from, to string) error
