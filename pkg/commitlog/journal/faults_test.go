@@ -176,3 +176,26 @@ func TestACheckpointThatCanNotBeWrittenStopsNothing(t *testing.T) {
 	b.reopen()
 	b.wantValues("settled", "a", "b")
 }
+
+// The batch was written to the first segment, whose fsync failed, and to a second, from which it was cut: it is not in
+// the log as long as the second segment is there, also while a third takes its name. The checkpoint can not help.
+func TestARefusedBatchStaysOutWhenThePowerGoesWhileItsSegmentIsReplaced(t *testing.T) {
+	for seed := range uint64(100) {
+		for crashAt := 1; crashAt <= 8; crashAt++ {
+			disk := vfs.NewMem(seed)
+			b := newBench(t, func(c *Config) { c.FS = disk })
+			b.fs = disk
+			b.settle()
+			// Write; fdatasync, truncate; open and SyncDir of the second segment; its checkpoint; write.
+			b.failNext(2, 6, 7)
+			b.want(b.append("a"), commitlog.ErrUnavailable)
+			b.wantTold(Poisoned, CheckpointFailed, Replaced, Poisoned, Unavailable)
+			b.fs.SetFaults(vfs.Faults{CrashAt: crashAt})
+			b.clock.advance(retryAfterMin)
+			b.j.step()
+			b.cfg.FS = b.fs.Crash()
+			b.reopen()
+			b.wantValues("settled")
+		}
+	}
+}

@@ -95,14 +95,14 @@ func listSegments(fs vfs.FS, dir string) ([]*segment, error) {
 }
 
 // createSegment makes the file of an empty segment and its name durable. A file that has the name already can only
-// hold batches which were never acknowledged, since its base is the next offset: it is removed, not reused, because
+// hold batches which were never acknowledged, since its base is the next offset: it is replaced, not reused, because
 // its pages may be the ones that an fsync has failed on.
 func createSegment(fs vfs.FS, dir string, base int64) (vfs.File, error) {
 	path := segmentPath(dir, base)
-	if err := fs.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
 	f, err := fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if errors.Is(err, os.ErrExist) {
+		f, err = replaceSegment(fs, path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,4 +110,21 @@ func createSegment(fs vfs.FS, dir string, base int64) (vfs.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// replaceSegment puts an empty file in a segment's place, in one step: were the name away for a moment, and the power
+// lost then, the segment before would be the last one, and what a failed fsync has left behind its end would count.
+func replaceSegment(fs vfs.FS, path string) (vfs.File, error) {
+	temporary := path + ".tmp"
+	if err := fs.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	f, err := fs.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err := errors.Join(err, closeFile(f)); err != nil {
+		return nil, err
+	}
+	if err := fs.Rename(temporary, path); err != nil {
+		return nil, err
+	}
+	return fs.OpenFile(path, os.O_RDWR)
 }
