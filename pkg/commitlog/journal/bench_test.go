@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,22 +29,43 @@ func benchBatch(size int) *commitlog.Batch {
 }
 
 // BenchmarkAppend is what waiters get out of group fsync: each appends a batch, waits until it is durable, and
-// appends the next. Its peer is BenchmarkAppendPeerFsync, the floor for one waiter.
+// appends the next. Its peers are BenchmarkAppendPeerFsync, the floor for one waiter, and
+// BenchmarkAppendPeerNothingAhead, the same journal where the file system reserves no space ahead.
 //
 //	go test -run - -bench Append ./pkg/commitlog/journal
-func BenchmarkAppend(b *testing.B) {
+func BenchmarkAppend(b *testing.B) { benchAppends(b, vfs.OS) }
+
+func BenchmarkAppendPeerNothingAhead(b *testing.B) { benchAppends(b, nothingAhead{vfs.OS}) }
+
+// nothingAhead is a file system that knows no preallocation.
+type nothingAhead struct{ vfs.FS }
+
+func (fs nothingAhead) OpenFile(path string, flag int) (vfs.File, error) {
+	f, err := fs.FS.OpenFile(path, flag)
+	if err != nil {
+		return nil, err
+	}
+	return nothingAheadFile{f}, nil
+}
+
+type nothingAheadFile struct{ vfs.File }
+
+func (nothingAheadFile) Preallocate(int64, int64) error { return errors.ErrUnsupported }
+
+func benchAppends(b *testing.B, fs vfs.FS) {
 	for _, size := range []int{4 << 10, 64 << 10, 1 << 20} {
 		for _, waiters := range []int{1, 4, 64} {
 			b.Run(fmt.Sprintf("%dKiB/waiters=%d", size>>10, waiters), func(b *testing.B) {
-				benchAppend(b, size, waiters)
+				benchAppend(b, fs, size, waiters)
 			})
 		}
 	}
 }
 
-func benchAppend(b *testing.B, size, waiters int) {
+func benchAppend(b *testing.B, fs vfs.FS, size, waiters int) {
 	j, err := journal.Open(journal.Config{
 		Dir:    filepath.Join(b.TempDir(), "journal"),
+		FS:     fs,
 		Topics: []journal.TopicConfig{{Name: benchTopic, Partitions: 1, RetentionBytes: 1 << 30}},
 	})
 	if err != nil {

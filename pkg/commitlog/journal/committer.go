@@ -60,11 +60,15 @@ func (j *Journal) step() {
 		for _, p := range j.touched {
 			j.settle(p)
 		}
+		j.reserveAhead()
 	}
+	var held int64
 	for _, p := range j.partitions {
 		_ = p.revive() // what it says, Ready says
 		p.syncCheckpoint()
+		held += p.held()
 	}
+	j.space.hold(held)
 }
 
 // deal hands what was taken to the partitions, unless it can not be written.

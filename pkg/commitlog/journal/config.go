@@ -59,6 +59,9 @@ const (
 	reserveBytesMax      = 64 << 20
 	reserveShare         = 16
 	reserveSlack         = 8        // once refused, appends are taken again with this part of the reserve above it
+	aheadBytesMax        = 16 << 20 // reserved behind one active segment
+	aheadShare           = 4        // all of them together take at most this part of the reserve
+	blockBytes           = 4 << 10  // less is not worth a reservation
 	groupBytesMax        = 32 << 20 // of one partition, between two fsyncs; one batch may be larger
 	checkpointEvery      = time.Second
 	retentionEvery       = 10 * time.Second

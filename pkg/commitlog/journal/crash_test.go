@@ -57,11 +57,12 @@ func TestAcknowledgedSurvivesCrashesAndFaults(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	t.Logf("%d lives, %d power losses, %d kills; %d batches acknowledged, %d unavailable, %d unknown",
-		tally.lives.Load(), tally.crashes.Load(), tally.kills.Load(), tally.acked.Load(), tally.unavailable.Load(), tally.unknown.Load())
+	t.Logf("%d lives, %d power losses, %d kills; %d batches acknowledged, %d unavailable, %d unknown; %d groups left space reserved",
+		tally.lives.Load(), tally.crashes.Load(), tally.kills.Load(), tally.acked.Load(), tally.unavailable.Load(), tally.unknown.Load(),
+		tally.ahead.Load())
 }
 
-var tally struct{ lives, crashes, kills, acked, unavailable, unknown atomic.Uint64 }
+var tally struct{ lives, crashes, kills, acked, unavailable, unknown, ahead atomic.Uint64 }
 
 // sim is the model: what each partition must hold, and what it may hold besides.
 type sim struct {
@@ -89,6 +90,9 @@ func simulate(seed uint64, logf func(string, ...any)) (err error) {
 		Dir: "journal", Topics: []TopicConfig{{Name: topic, Partitions: 1 + s.dice.IntN(2)}},
 		SegmentBytes: int64(2048 << s.dice.IntN(4)), BatchBytesMax: 2048, ReserveBytes: 1,
 		Now: func() time.Time { return s.now }, Notify: func(n Notice) { logf("notice: %v", n) },
+	}
+	if s.dice.IntN(3) > 0 {
+		s.cfg.ReserveBytes = int64(16<<10) << s.dice.IntN(4) // large enough to reserve segments ahead
 	}
 	if s.dice.IntN(2) == 0 {
 		s.cfg.Topics[0].RetentionBytes = int64(1 + s.dice.IntN(40_000))
@@ -151,6 +155,7 @@ func (s *sim) faults() (f vfs.Faults) {
 	if s.dice.IntN(4) == 0 {
 		f.CapacityBytes = int64(1 + s.dice.IntN(100_000))
 	}
+	f.PreallocateUnsupported = s.dice.IntN(8) == 0
 	for range s.dice.IntN(3) {
 		f.FailCalls = append(f.FailCalls, 1+s.dice.IntN(150))
 	}
@@ -186,6 +191,17 @@ func (s *sim) appendSome(j *Journal) error {
 		}
 		if err := s.note(b, values[b]); err != nil {
 			return err
+		}
+	}
+	for _, p := range j.partitions {
+		if p.held() > 0 {
+			tally.ahead.Add(1)
+		}
+		if p.file == nil {
+			continue
+		}
+		if size, err := p.file.Size(); err == nil && size != p.position {
+			return fmt.Errorf("%s: %d bytes long, want %d", p.active.path, size, p.position)
 		}
 	}
 	s.now = s.now.Add(time.Duration(s.dice.IntN(1500)) * time.Millisecond)

@@ -38,6 +38,7 @@ const (
 	Removed          Event = "segment removed by retention"   // Bytes long
 	RetentionFailed  Event = "segment can not be removed"     // it is tried again
 	CheckpointFailed Event = "checkpoint can not be written"  // appends go on; a torn tail is harder to tell from rot
+	NotReserved      Event = "no space can be reserved"       // ahead of the writes; appends go on as long as the disk takes them
 	LeftBehind       Event = "file can not be closed cleanly" // harmless: what it holds was durable before
 )
 

@@ -28,6 +28,7 @@ type partition struct {
 	active     *segment // the last of segments
 	file       vfs.File // of the active segment; nil when it was given up and there is no new one yet
 	position   int64    // where the next batch goes: the durable end of the active segment
+	ahead      ahead
 	checkpoint checkpoint
 	synced     time.Time // when the checkpoint was synced last
 	lagging    bool      // the checkpoint: it could not be written or synced last time
@@ -175,8 +176,16 @@ func (p *partition) notifyLocked() {
 // segment to write to until it succeeds: once the next one's name may be in the directory, nothing behind its base
 // counts in this one.
 func (p *partition) roll() error {
-	p.drop()
+	p.seal()
 	return p.begin()
+}
+
+// seal closes the active segment's file, all of which is durable, and gives back what is reserved behind it.
+func (p *partition) seal() {
+	if err := p.giveBack(); err != nil {
+		p.cfg.Notify(Notice{What: LeftBehind, File: p.active.path, Err: err})
+	}
+	p.drop()
 }
 
 // drop closes the active segment's file, which will not be written again.
@@ -184,7 +193,7 @@ func (p *partition) drop() {
 	if err := p.file.Close(); err != nil {
 		p.cfg.Notify(Notice{What: LeftBehind, File: p.active.path, Err: err})
 	}
-	p.file = nil
+	p.file, p.ahead.end = nil, 0
 }
 
 // begin makes a new, empty, active segment at the next offset. It takes the place of one that is empty too.
@@ -259,6 +268,7 @@ func (p *partition) mend(again bool) (replaced bool, outcome error) {
 
 // cut takes a failed write back. True when it is certain that nothing of it stays in the file.
 func (p *partition) cut() bool {
+	p.ahead.end = 0 // what is reserved goes with it
 	return p.file.Truncate(p.position) == nil && p.file.Sync() == nil
 }
 
@@ -325,7 +335,7 @@ func (p *partition) bounds() (oldest, next int64) {
 // close ends the writing side. What is in the files is durable already.
 func (p *partition) close() {
 	if p.file != nil {
-		p.drop()
+		p.seal()
 	}
 	p.noteCheckpoint(p.checkpoint.sync())
 	p.checkpoint.discard()

@@ -10,13 +10,18 @@ import (
 
 // space keeps the reserve of free disk. A look at the file system is taken at most every spaceEvery; between looks
 // what was written since is counted off.
+//
+// What the segments hold ahead (type ahead) counts as free here: the file system calls it used, but it is the
+// journal's to fill. So a byte counts when it is written, into reserved blocks or others, and reserving changes nothing
+// about what is taken. All that is held is a small part of the reserve: others find at least the rest of it free.
 type space struct {
 	cfg     *Config
 	metrics *meters
 
 	mu      sync.Mutex
 	looked  time.Time // guards from here on
-	free    int64
+	free    int64     // with what is held
+	held    int64     // reserved ahead by the segments and not written to yet
 	reserve int64
 	short   bool  // as it was told last
 	slack   int64 // above the reserve that must be free to be no longer short
@@ -34,11 +39,11 @@ func (s *space) look(bytes int64) error {
 		if err != nil {
 			return fmt.Errorf("%w: the free space can not be read: %w", commitlog.ErrUnavailable, err)
 		}
-		s.looked, s.free, s.reserve = now, got.Free, s.cfg.ReserveBytes
+		s.looked, s.free, s.reserve = now, got.Free+s.held, s.cfg.ReserveBytes
 		if s.reserve == 0 {
 			s.reserve = min(got.Total/reserveShare, reserveBytesMax)
 		}
-		s.metrics.free.Set(s.free)
+		s.metrics.free.Set(got.Free)
 	}
 	want := s.reserve
 	if s.short {
@@ -68,4 +73,30 @@ func (s *space) spend(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free -= bytes
+}
+
+// chunk is how much each of so many partitions may hold ahead: nothing when that would take from the reserve.
+func (s *space) chunk(partitions int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := int64(partitions)
+	chunk := min(aheadBytesMax, s.reserve/aheadShare/n) / blockBytes * blockBytes
+	if s.short || s.free-n*chunk < s.reserve {
+		return 0
+	}
+	return chunk
+}
+
+// hold notes what the segments hold ahead.
+func (s *space) hold(bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = bytes
+}
+
+// forget makes the next look a new one: the file system has less room than the last one said.
+func (s *space) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looked = time.Time{}
 }

@@ -163,3 +163,15 @@ func TestVerifyOfNoJournalIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAPartitionThatIsNoFolderIsNotPassedOver(t *testing.T) {
+	disk := vfs.NewMem(1)
+	path := filepath.Join("journal", topic+"-0") // such as a link to a disk that is not mounted
+	if err := disk.MkdirAll("journal"); err != nil {
+		t.Fatal(err)
+	}
+	spill(t, disk, path, nil)
+	if _, err := Verify(disk, "journal", new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), path) {
+		t.Fatal(err)
+	}
+}

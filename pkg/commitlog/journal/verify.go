@@ -30,8 +30,11 @@ func findPartitions(fs vfs.FS, dir string) ([]*found, error) {
 	var list []*found
 	for _, e := range entries {
 		topic, n, ok := partitionName(e.Name)
-		if !e.Dir || !ok {
+		if !ok {
 			continue
+		}
+		if !e.Dir { // such as a link to a disk that is not mounted: to pass over it would call it sound
+			return nil, fmt.Errorf("%s is no folder, nor a link to one; mount the disk, or take it away", filepath.Join(dir, e.Name))
 		}
 		p := &found{dir: filepath.Join(dir, e.Name), topic: topic, partition: int32(n)}
 		saved := newCheckpoint(fs, p.dir)
