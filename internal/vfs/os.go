@@ -44,9 +44,12 @@ func (osFS) ReadDir(path string) ([]Entry, error) {
 			continue // removed since
 		}
 		if err == nil && e.Type()&os.ModeSymlink != 0 {
-			// What it leads to: a folder may have been moved to a larger disk. One that leads nowhere is a disk that
-			// is not mounted, and an error.
+			// What it leads to: a folder may have been moved to a larger disk.
 			info, err = os.Stat(filepath.Join(path, e.Name()))
+			if errors.Is(err, os.ErrNotExist) { // to a disk that is not mounted
+				entries = append(entries, Entry{Name: e.Name()})
+				continue
+			}
 		}
 		if err != nil {
 			return nil, err

@@ -29,7 +29,8 @@ type FS interface {
 	OpenFile(path string, flag int) (File, error)
 	// MkdirAll makes a directory and its parents. Their names are durable when each parent has been synced.
 	MkdirAll(path string) error
-	// ReadDir lists a directory, sorted by name. A link counts as what it leads to; one that leads nowhere is an error.
+	// ReadDir lists a directory, sorted by name. A link counts as what it leads to, as an empty file when it leads
+	// nowhere.
 	ReadDir(path string) ([]Entry, error)
 	// Rename moves a file within one directory, over an existing one if there is one.
 	Rename(from, to string) error

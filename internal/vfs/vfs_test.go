@@ -96,15 +96,11 @@ func TestLinksAreListedAsWhatTheyLeadTo(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	must(t, create(t, OS, filepath.Join(elsewhere, "f"), []byte("hello")).Close())
 	must(t, os.Symlink(elsewhere, filepath.Join(dir, "d")), os.Symlink(filepath.Join(elsewhere, "f"), filepath.Join(dir, "f")))
+	must(t, os.Symlink(filepath.Join(elsewhere, "not mounted"), filepath.Join(dir, "lost")))
 	entries, err := OS.ReadDir(dir)
 	must(t, err)
-	if len(entries) != 2 || !entries[0].Dir || entries[1] != (Entry{Name: "f", Bytes: 5}) {
+	if len(entries) != 3 || !entries[0].Dir || entries[1] != (Entry{Name: "f", Bytes: 5}) || entries[2] != (Entry{Name: "lost"}) {
 		t.Fatal(entries)
-	}
-	lost := filepath.Join(dir, "lost")
-	must(t, os.Symlink(filepath.Join(elsewhere, "not mounted"), lost))
-	if _, err := OS.ReadDir(dir); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), lost) {
-		t.Fatalf("a link that leads nowhere: %v", err)
 	}
 }
 
