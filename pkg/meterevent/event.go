@@ -30,6 +30,10 @@ type Event struct {
 	// TimestampMs is the time of the event in Unix milliseconds, 0 unless HasTimestamp.
 	TimestampMs  int64
 	HasTimestamp bool
+
+	// plain is the first byte of an Identifier that was found to need no escapes, so that nobody looks again. It is of
+	// no use once Identifier is set to something else.
+	plain *byte
 }
 
 // PayloadValue returns the payload's value under a name, decoded. It reads the payload anew on each call, and allocates

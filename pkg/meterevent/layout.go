@@ -112,8 +112,11 @@ func (e *Event) take(s slot, text []byte) bool {
 		e.Name = text
 		return 0 < len(text) && len(text) <= NameCharsMax
 	}
-	e.Identifier = text
-	return 0 < len(text) && len(text) <= IdentifierCharsMax
+	if len(text) == 0 || len(text) > IdentifierCharsMax {
+		return false
+	}
+	e.Identifier, e.plain = text, &text[0] // without escapes, or guess would not have come here
+	return true
 }
 
 // guessTime passes the timestamp that begins at i, or nothing at the end of the event. What parses as a time has no byte

@@ -1,6 +1,10 @@
 package meterevent
 
-import "bytes"
+import (
+	"bytes"
+
+	"tollgate/internal/invariants"
+)
 
 // Recorder writes the keys and records of one request's events, byte for byte as AppendKey and AppendRecord do, and
 // keeps what successive events have in common: business, mode, time of receipt, mostly the meter, and the day. At 100
@@ -17,11 +21,11 @@ type Recorder struct {
 	livemode   bool
 	receivedMs int64
 
-	head []byte // the record up to the event's name
-	key  []byte // "<business>/<mode>/" and the name
-	keyN int    // where the name begins in key; 0 before the first Begin
-	name []byte // the name as JSON text, and what follows up to the identifier
-	tail []byte // from behind the timestamp up to the payload
+	key   []byte // "<business>/<mode>/" and the name
+	keyN  int    // where the name begins in key; 0 before the first Begin
+	head  []byte // the record up to the identifier's text
+	headN int    // where the name begins in head; head ends there when no meter is noted
+	tail  []byte // from behind the timestamp up to the payload
 
 	day  int64 // of date, counted from 1970
 	date [len("2006-01-02T")]byte
@@ -33,9 +37,9 @@ func (r *Recorder) Begin(business string, livemode bool, receivedMs int64) {
 		r.business, r.livemode = business, livemode
 		r.head = appendHead(r.head[:0], `{"object":"meter_event","business":`, business, livemode)
 		r.head = append(r.head, `,"event_name":`...)
+		r.headN = len(r.head)
 		r.key = AppendKey(r.key[:0], business, livemode, nil)
 		r.keyN = len(r.key)
-		r.name = r.name[:0]
 	}
 	r.receivedMs = receivedMs
 	r.tail = append(r.tail[:0], `","received":"`...)
@@ -43,32 +47,30 @@ func (r *Recorder) Begin(business string, livemode bool, receivedMs int64) {
 	r.tail = append(r.tail, `","payload":`...)
 }
 
-// Key returns the key of the records of a meter; it is a view, valid until the next call of Key, Append or Begin.
+// Key returns the key of the records of a meter, which the next calls of Append are for. It is a view, valid until the
+// next call of Key or Begin.
 func (r *Recorder) Key(name []byte) []byte {
-	r.meter(name)
+	if len(r.head) == r.headN || !bytes.Equal(r.key[r.keyN:], name) {
+		r.key = append(r.key[:r.keyN], name...)
+		r.head = appendQuoted(r.head[:r.headN], name)
+		r.head = append(r.head, `,"identifier":"`...)
+	}
 	return r.key
 }
 
-// meter notes the meter that an event is of.
-func (r *Recorder) meter(name []byte) {
-	if len(r.name) > 0 && bytes.Equal(r.key[r.keyN:], name) {
-		return
-	}
-	r.key = append(r.key[:r.keyN], name...)
-	r.name = appendQuoted(r.name[:0], name)
-	r.name = append(r.name, `,"identifier":`...)
-}
-
-// Append appends the value of an event's usage record; see AppendRecord.
+// Append appends the value of an event's usage record; see AppendRecord. Key was called last with the event's name.
 func (r *Recorder) Append(dst []byte, e *Event) []byte {
 	if len(e.Identifier) == 0 {
 		panic("BUG: meterevent: a record of an event without identifier")
 	}
-	r.meter(e.Name)
+	invariants.Check(len(r.head) > r.headN && bytes.Equal(r.key[r.keyN:], e.Name), "meterevent: a record without Key of its meter")
 	dst = append(dst, r.head...)
-	dst = append(dst, r.name...)
-	dst = appendQuoted(dst, e.Identifier)
-	dst = append(dst, `,"timestamp":"`...)
+	if &e.Identifier[0] == e.plain {
+		dst = append(dst, e.Identifier...)
+	} else {
+		dst = appendEscaped(dst, e.Identifier)
+	}
+	dst = append(dst, `","timestamp":"`...)
 	if e.HasTimestamp {
 		dst = r.appendTime(dst, e.TimestampMs)
 	} else {

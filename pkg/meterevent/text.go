@@ -179,18 +179,22 @@ func unescape(dst, text []byte) []byte {
 	return dst
 }
 
-// appendQuoted appends text as a JSON string. It escapes what must be escaped and nothing else.
+// appendQuoted appends text as a JSON string.
 func appendQuoted[T string | []byte](dst []byte, text T) []byte {
-	dst = append(dst, '"')
+	return append(appendEscaped(append(dst, '"'), text), '"')
+}
+
+// appendEscaped appends text as the inside of a JSON string. It escapes what must be escaped and nothing else.
+func appendEscaped[T string | []byte](dst []byte, text T) []byte {
 	start := len(dst)
 	dst = append(dst, text...)
 	if plainEnd(dst, start) == len(dst) {
-		return append(dst, '"')
+		return dst
 	}
-	return appendQuotedSlow(dst[:start], []byte(text))
+	return appendEscapedSlow(dst[:start], []byte(text))
 }
 
-func appendQuotedSlow(dst, text []byte) []byte {
+func appendEscapedSlow(dst, text []byte) []byte {
 	const hexDigits = "0123456789abcdef"
 	for len(text) > 0 {
 		switch c := text[0]; {
@@ -210,5 +214,5 @@ func appendQuotedSlow(dst, text []byte) []byte {
 		}
 		text = text[1:]
 	}
-	return append(dst, '"')
+	return dst
 }
