@@ -71,7 +71,8 @@ func (p *found) repairSegment(fs vfs.FS, s *segment, limit int64, now time.Time,
 	look := salvageSegment(b, s.base, limit, p.saved)
 	if lost := p.lost(look.next); limit < 0 && lost > 0 {
 		// Offsets that were acknowledged are not given out again.
-		look.flaws = append(look.flaws, flaw{position: int64(len(b)), offsets: lost, reason: fmt.Sprintf("the checkpoint says: %v", p.saved)})
+		reason := fmt.Sprintf("the checkpoint says: %v", p.saved)
+		look.flaws = append(look.flaws, flaw{position: int64(len(b)), offsets: lost, first: look.next, reason: reason})
 		look.skipTo(p.saved.next)
 	}
 	end := mark{base: s.base, position: int64(len(b)), next: look.next}

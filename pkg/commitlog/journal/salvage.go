@@ -24,16 +24,21 @@ type flaw struct {
 	position int64
 	bytes    int64 // that can not be kept
 	offsets  int64 // lost with them
+	first    int64 // of these offsets
 	reason   string
 	restored bool // the batch is whole but for its header, which was put right
 }
 
 func (f flaw) String() string {
-	if f.restored {
-		return fmt.Sprintf("position %d: %s; the batch's CRC tells that only its header is damaged, %d offsets are lost before it",
-			f.position, f.reason, f.offsets)
+	which := ""
+	if f.offsets > 0 {
+		which = fmt.Sprintf(" (%d to %d)", f.first, f.first+f.offsets-1)
 	}
-	return fmt.Sprintf("position %d: %s; %d bytes and %d offsets can not be read", f.position, f.reason, f.bytes, f.offsets)
+	if f.restored {
+		return fmt.Sprintf("position %d: %s; the batch's CRC tells that only its header is damaged, %d offsets%s are lost before it",
+			f.position, f.reason, f.offsets, which)
+	}
+	return fmt.Sprintf("position %d: %s; %d bytes and %d offsets%s can not be read", f.position, f.reason, f.bytes, f.offsets, which)
 }
 
 // salvage decides what of a segment can be kept: it is the one decision that Verify tells of and Repair carries out.
@@ -59,7 +64,7 @@ func salvageSegment(b []byte, base, limit int64, saved mark) *salvage {
 	}
 	if s.next < limit {
 		reason := fmt.Sprintf("the file ends with offset %d, the next segment begins with %d", s.next, limit)
-		s.flaws = append(s.flaws, flaw{position: at, offsets: limit - s.next, reason: reason})
+		s.flaws = append(s.flaws, flaw{position: at, offsets: limit - s.next, first: s.next, reason: reason})
 		s.skipTo(limit)
 	}
 	return s
@@ -77,7 +82,7 @@ func (s *salvage) step(at int64) int64 {
 	case err == nil:
 		reason := fmt.Sprintf("a batch begins with offset %d instead of %d", h.BaseOffset, s.next)
 		if s.gapBefore(h, end) {
-			s.flaws = append(s.flaws, flaw{position: at, offsets: h.BaseOffset - s.next, reason: reason})
+			s.flaws = append(s.flaws, flaw{position: at, offsets: h.BaseOffset - s.next, first: s.next, reason: reason})
 			s.skipTo(h.BaseOffset)
 			return at
 		}
@@ -91,7 +96,7 @@ func (s *salvage) step(at int64) int64 {
 	}
 	f := flaw{position: at, bytes: found - at, reason: err.Error()}
 	if found < int64(len(s.b)) && head.BaseOffset > s.next && s.plausible(head, found-at) {
-		f.offsets = head.BaseOffset - s.next
+		f.offsets, f.first = head.BaseOffset-s.next, s.next
 		s.skipTo(head.BaseOffset)
 	}
 	s.flaws, s.lost = append(s.flaws, f), true
@@ -175,7 +180,7 @@ func (s *salvage) restore(from, to int64, reason string) int64 {
 	if base < s.next || base-s.next > int64(len(s.b)) {
 		base = s.next
 	}
-	s.flaws = append(s.flaws, flaw{position: from, offsets: base - s.next, reason: reason, restored: true})
+	s.flaws = append(s.flaws, flaw{position: from, offsets: base - s.next, first: s.next, reason: reason, restored: true})
 	s.skipTo(base)
 	recordbatch.SetBase(b, base, 0)
 	s.pieces = append(s.pieces, piece{from: from, to: to, made: b})

@@ -98,6 +98,26 @@ func TestVerifyNamesEachFaultOfADamagedJournalAndDumpStopsAtTheFirst(t *testing.
 	}
 }
 
+// An operator has to tell whoever reads the log which offsets are gone.
+func TestVerifyAndRepairSayWhichOffsetsAreLost(t *testing.T) {
+	for _, i := range []int{1, -1} { // in the middle of a segment, and at the end of the log
+		s := newSmall(t)
+		b := s.batches[(i+len(s.batches))%len(s.batches)]
+		if err := s.fs.FlipBit(b.path, (b.to-1)*8); err != nil {
+			t.Fatal(err)
+		}
+		var verified, repaired bytes.Buffer
+		_, err := Verify(s.fs, "journal", &verified)
+		if err := errors.Join(err, Repair(s.fs, "journal", time.UnixMilli(0), &repaired)); err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("%d to %d", b.base, b.next-1)
+		if !strings.Contains(verified.String(), want) || !strings.Contains(repaired.String(), want) {
+			t.Errorf("%q is missing in:\n%s%s", want, &verified, &repaired)
+		}
+	}
+}
+
 func TestRepairSetsTheDamagedFileAsideAndTouchesNoOther(t *testing.T) {
 	s := newSmall(t)
 	b := s.batches[1]

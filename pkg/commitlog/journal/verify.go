@@ -116,6 +116,8 @@ func (p *found) verify(fs vfs.FS, w io.Writer) (faults int, err error) {
 	if text := p.compareSaved(sum.next, faults); text != "" {
 		faults++
 		lines = append(lines, text)
+	} else if lost := p.lost(sum.next); lost > 0 {
+		lines = append(lines, fmt.Sprintf("%s: offsets %d to %d are lost with it", p.dir, sum.next, sum.next+lost-1))
 	}
 	first := int64(0)
 	if len(p.segments) > 0 {
@@ -137,7 +139,8 @@ func (p *found) torn(s *segment, f flaw, i int) bool {
 	return last && behind && f.position+f.bytes >= s.end
 }
 
-// compareSaved finds what only the checkpoint can tell. Faults that were found already explain offsets that lack.
+// compareSaved finds what only the checkpoint can tell. Faults that were found already explain offsets that lack at the
+// end; which ones is said all the same.
 func (p *found) compareSaved(next int64, faults int) string {
 	path := filepath.Join(p.dir, checkpointName)
 	switch {
