@@ -399,18 +399,6 @@ func TestASpreadMeterGoesToItsBucketsByCustomer(t *testing.T) {
 	}
 }
 
-// TestMurmur2IsKafkas: vectors of Kafka's own UtilsTest, as a Java client computes them.
-func TestMurmur2IsKafkas(t *testing.T) {
-	for text, want := range map[string]int32{
-		"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536,
-		"a-little-bit-longer-string": -1486304829, "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, "abc": 479470107,
-	} {
-		if got := int32(murmur2([]byte(text))); got != want {
-			t.Errorf("%s: %d, not %d", text, got, want)
-		}
-	}
-}
-
 func TestEchoedHeadersAreSanitised(t *testing.T) {
 	f := newFixture(t, nil)
 	answers := f.raw("POST " + eventsPath + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nStripe-Version: \xc3\xa4\r\nIdempotency-Key: a\tb\r\nContent-Length: 0\r\n\r\n")

@@ -88,7 +88,7 @@ func (x *exchange) addEvent(frame *ingest.Frame, e *meterevent.Event) {
 	if len(x.tenant.spread) > 0 {
 		if n := x.tenant.spread[string(e.Name)]; n > 1 {
 			customer, _ := e.PayloadValue(customerKey)
-			x.key = meterevent.AppendBucket(append(x.key[:0], key...), bucketOf(customer, n))
+			x.key = meterevent.AppendBucket(append(x.key[:0], key...), ingest.Bucket(customer, n))
 			key = x.key
 		}
 	}
@@ -109,15 +109,6 @@ func (x *exchange) addAdjustment(frame *ingest.Frame, a *meterevent.Adjustment) 
 		x.key = meterevent.AppendBucket(x.key[:meter], i)
 		frame.End(meterevent.AppendAdjustmentRecord(frame.Begin(x.key), x.business, x.livemode, a, x.receivedMs))
 	}
-}
-
-// bucketOf is which of a spread meter's n keys takes a customer's events: Kafka's hash of the customer, as in its
-// partitioner, modulo n. Events without a customer are all in the first.
-func bucketOf(customer []byte, n int) int {
-	if len(customer) == 0 {
-		return 0
-	}
-	return int(murmur2(customer)&0x7fffffff) % n
 }
 
 // submit waits until the frame is durable and accounts for its events.
@@ -159,28 +150,6 @@ func notStored(err error) *stripe.Error {
 		}
 	}
 	return stripe.OutcomeUnknown()
-}
-
-// murmur2 is Kafka's hash of a key: MurmurHash2, 32 bit, by Austin Appleby, with Kafka's seed.
-func murmur2(data []byte) uint32 {
-	const m, r = 0x5bd1e995, 24
-	h := uint32(0x9747b28c) ^ uint32(len(data))
-	for ; len(data) >= 4; data = data[4:] {
-		k := uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24
-		k *= m
-		k ^= k >> r
-		k *= m
-		h = h*m ^ k
-	}
-	for i := len(data) - 1; i >= 0; i-- {
-		h ^= uint32(data[i]) << (8 * i)
-	}
-	if len(data) > 0 {
-		h *= m
-	}
-	h ^= h >> 13
-	h *= m
-	return h ^ h>>15
 }
 
 // pathOf is a request target without its query.
