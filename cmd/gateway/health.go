@@ -11,7 +11,7 @@ import (
 
 // healthCommand asks /readyz, since the container image has neither shell nor curl.
 type healthCommand struct {
-	AdminListen string        `help:"Address of the gateway's admin listener." default:"127.0.0.1:9090" env:"GATEWAY_ADMIN_LISTEN" placeholder:"ADDR"`
+	AdminListen string        `help:"Address of the gateway's admin listener (default ${default}); a configuration file is not read." default:"127.0.0.1:9090" env:"GATEWAY_ADMIN_LISTEN" placeholder:"ADDR"`
 	Live        bool          `help:"Ask /livez (is it running) instead of /readyz (can it acknowledge now)."`
 	Timeout     time.Duration `help:"How long to wait for the answer." default:"2s"`
 }
@@ -24,7 +24,7 @@ func (c *healthCommand) Run(m *Main) error {
 	if c.Live {
 		path = "/livez"
 	}
-	// What is listened on everywhere is asked on loopback.
+	// A gateway that listens on every interface is asked on loopback.
 	addr := strings.Replace(c.AdminListen, "0.0.0.0:", "127.0.0.1:", 1)
 	if strings.HasPrefix(addr, ":") {
 		addr = "127.0.0.1" + addr

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"tollgate/internal/vfs"
@@ -20,7 +22,7 @@ type journalCommand struct {
 
 // journalPlace finds the journal: the flag or variable alone, since the file's other settings do not matter here.
 type journalPlace struct {
-	DataDir string `help:"The gateway's data dir." default:"./data" env:"GATEWAY_DATA_DIR" placeholder:"DIR"`
+	DataDir string `help:"The gateway's data dir (default ${default})." default:"./data" env:"GATEWAY_DATA_DIR" placeholder:"DIR"`
 }
 
 func (p journalPlace) dir() string { return filepath.Join(p.DataDir, "journal") }
@@ -30,12 +32,35 @@ func (p journalPlace) alone(f func() error) (err error) {
 	if _, err := vfs.OS.ReadDir(p.dir()); err != nil {
 		return fmt.Errorf("%w; is --data-dir right?", err)
 	}
+	if err := p.owned(); err != nil {
+		return err
+	}
 	lock, err := vfs.Lock(filepath.Join(p.DataDir, "lock"))
-	if err != nil {
+	var held *vfs.LockedError
+	switch {
+	case errors.As(err, &held):
 		return fmt.Errorf("%w; stop the gateway first", err)
+	case errors.Is(err, syscall.EROFS):
+		return f() // a snapshot or backup: no gateway works in it
+	case err != nil:
+		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	return f()
+}
+
+// owned refuses to work as another user than the gateway's, root as a rule: the gateway could not open the files that
+// are made here, nor the lock.
+func (p journalPlace) owned() error {
+	info, err := os.Stat(p.dir())
+	if err != nil {
+		return err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to user %d and this is user %d, whose files the gateway could not open; "+
+			"run it as that user, for example with `sudo -u '#%d'`", p.dir(), s.Uid, os.Geteuid(), s.Uid)
+	}
+	return nil
 }
 
 type journalVerify struct{ journalPlace }
@@ -53,7 +78,7 @@ func (c *journalVerify) Run(m *Main) error {
 type journalDump struct {
 	journalPlace
 	Topic     string `help:"Only this topic."`
-	Partition int32  `help:"Only this partition." default:"-1" placeholder:"N"`
+	Partition int32  `help:"Only this partition; -1: all." default:"-1" placeholder:"N"`
 	Offset    int64  `help:"Begin at this offset." placeholder:"N"`
 	Limit     int    `help:"At most so many records of each partition; 0: all." placeholder:"N"`
 	Batches   bool   `help:"A line for each batch, with its place in its file, instead of each record."`

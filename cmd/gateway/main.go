@@ -53,7 +53,7 @@ func main() {
 type commandLine struct {
 	Serve       serveCommand       `cmd:"" help:"Run the gateway."`
 	CheckConfig checkConfigCommand `cmd:"" help:"Check the configuration, print it without secrets, and exit."`
-	Journal     journalCommand     `cmd:"" help:"Look at or repair the embedded journal of a stopped gateway."`
+	Journal     journalCommand     `cmd:"" help:"Look at or repair the embedded journal."`
 	Health      healthCommand      `cmd:"" help:"Ask a running gateway whether it is ready; for container health checks."`
 	Version     versionCommand     `cmd:"" help:"Print the version and exit."`
 }
@@ -69,6 +69,7 @@ func (m *Main) Run(args []string) int {
 		kong.Writers(m.Stdout, m.Stderr),
 		kong.Exit(func(code int) { exit = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Help(printHelp),
 	)
 	if err != nil {
 		panic(fmt.Sprintf("BUG: the command line's grammar: %v", err))
@@ -81,7 +82,7 @@ func (m *Main) Run(args []string) int {
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintf(m.Stderr, "gateway: %v; see gateway --help\n", err)
+		fmt.Fprintf(m.Stderr, "gateway: %v; see %s --help\n", err, commandOf(err))
 		return exitUsage
 	}
 	onLine := map[string]bool{}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// examples end the help of a command. The key is the command's path; tests run what stands here against the grammar.
+var examples = map[string]string{
+	"gateway": `
+gateway serve
+gateway serve --kafka-brokers broker1:9092,broker2:9092 --api-keys acct_demo:sk_test_123
+gateway check-config --config gateway.yaml`,
+	"gateway serve": `
+gateway serve     # embedded journal in ./data, with a test key that it prints
+gateway serve --listen 0.0.0.0:8080 --api-keys acct_demo:sk_test_123,acct_demo:rk_test_456
+gateway serve --kafka-brokers broker1:9092,broker2:9092 --api-keys acct_demo:sk_test_123
+gateway serve --config gateway.yaml --tls-cert chain.pem --tls-key key.pem`,
+	"gateway check-config": `
+gateway check-config --config gateway.yaml`,
+	"gateway journal": `
+gateway journal dump --data-dir ./data
+gateway journal verify --data-dir ./data`,
+	"gateway journal verify": `
+gateway journal verify --data-dir ./data`,
+	"gateway journal dump": `
+gateway journal dump --data-dir ./data
+gateway journal dump --topic tollgate.usage --partition 0 --offset 1000 --limit 10
+gateway journal dump --batches`,
+	"gateway journal repair": `
+gateway journal repair --data-dir ./data`,
+	"gateway health": `
+gateway health
+gateway health --live --admin-listen 127.0.0.1:9090`,
+}
+
+// printHelp is kong's help with the examples behind it.
+func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+		return err
+	}
+	node := ctx.Selected()
+	if node == nil {
+		node = ctx.Model.Node
+	}
+	if text := examples[node.FullPath()]; text != "" {
+		fmt.Fprintf(ctx.Stdout, "\nExamples:%s\n", strings.ReplaceAll(text, "\n", "\n  "))
+	}
+	return nil
+}
+
+// commandOf is the command whose arguments were wrong, as it is written on the command line.
+func commandOf(err error) string {
+	var pe *kong.ParseError
+	if errors.As(err, &pe) {
+		if node := pe.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+	}
+	return "gateway"
+}
