@@ -15,7 +15,7 @@ import (
 	"tollgate/pkg/httpd"
 )
 
-// Bounds of the configuration. They refuse slips, not ambition: each is far above what runs well.
+// Bounds of the configuration. They catch mistakes, such as a wrong unit: each is far above what runs well.
 const (
 	sessionTTLMin     = time.Second
 	sessionTTLMax     = 24 * time.Hour
@@ -34,7 +34,7 @@ var (
 	topicPrefix = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
 )
 
-// checker collects nothing and stops at the first fault: later ones often follow from it.
+// checker keeps the first fault alone: later ones often follow from it.
 type checker struct {
 	c   *Config
 	err error
@@ -62,13 +62,13 @@ func (k *checker) between(key string, n, least, most int64) {
 	}
 }
 
-func (k *checker) address(key, addr string) {
+func (k *checker) address(key, addr, example string) {
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		k.refuse(key, addr, "is no address", "write HOST:PORT, for example 127.0.0.1:8080, or 0.0.0.0:8080 for every interface")
+		k.refuse(key, addr, "is no address", "write HOST:PORT, for example "+example)
 		return
 	}
 	if host != "" && net.ParseIP(host) == nil && strings.ContainsAny(host, " /") {
@@ -78,8 +78,8 @@ func (k *checker) address(key, addr string) {
 
 func (c *Config) check() error {
 	k := &checker{c: c}
-	k.address("listen", c.Listen)
-	k.address("admin_listen", c.AdminListen)
+	k.address("listen", c.Listen, "127.0.0.1:8080, or 0.0.0.0:8080 for every interface")
+	k.address("admin_listen", c.AdminListen, "127.0.0.1:9090")
 	if c.Listen == c.AdminListen && !strings.HasSuffix(c.Listen, ":0") {
 		k.refuse("admin_listen", c.AdminListen, "is the address of the public listener", "give the admin listener a port of its own")
 	}
@@ -90,12 +90,23 @@ func (c *Config) check() error {
 	if c.SessionExpiredStatus != 401 && c.SessionExpiredStatus != 400 {
 		k.refuse("session_expired_status", strconv.Itoa(c.SessionExpiredStatus), "is neither 401 nor 400", "leave it out for 401")
 	}
+	k.sessionKeys()
 	k.publicTLS()
 	k.kafka()
 	k.journal()
 	k.businesses()
 	k.defaultKeyRule()
 	return k.err
+}
+
+func (k *checker) sessionKeys() {
+	if k.c.SessionKeys == "" {
+		return
+	}
+	if _, err := readSessionKeys(k.c.SessionKeys); err != nil {
+		k.refuse("session_keys", k.c.SessionKeys, strings.TrimPrefix(reason(err), k.c.SessionKeys+": "),
+			"give a file with a key a line, as from `openssl rand -base64 32`, that the gateway's user can read")
+	}
 }
 
 func (k *checker) publicTLS() {
@@ -108,7 +119,7 @@ func (k *checker) publicTLS() {
 		k.refuse("tls.key", t.Key, "is given without tls.cert", "give both, or neither for plain HTTP")
 	default:
 		if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
-			k.refuse("tls.cert", t.Cert, reasonWithPath(err), "give a PEM certificate chain and its PEM key")
+			k.refuse("tls.cert", t.Cert, fmt.Sprintf("does not go with tls.key %q: %v", t.Key, err), "give a PEM certificate chain and its PEM key")
 		}
 	}
 }
@@ -116,7 +127,7 @@ func (k *checker) publicTLS() {
 func (k *checker) kafka() {
 	q := &k.c.Kafka
 	for i, b := range q.Brokers {
-		k.address(indexed("kafka.brokers", i), b)
+		k.address(indexed("kafka.brokers", i), b, "broker1.example.com:9092")
 	}
 	if !slices.Contains([]string{"none", "lz4", "zstd"}, q.Compression) {
 		k.refuse("kafka.compression", q.Compression, "is no codec of this gateway", "write none, lz4 or zstd")
@@ -266,6 +277,3 @@ func isLoopback(addr string) bool {
 }
 
 func indexed(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }
-
-// reasonWithPath keeps the file's name, for errors that may come from one of two files.
-func reasonWithPath(err error) string { return strings.TrimPrefix(err.Error(), "open ") }

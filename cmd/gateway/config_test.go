@@ -130,7 +130,9 @@ func TestConfigurationErrorsNamePlaceValueReasonAndRemedy(t *testing.T) {
 	f("unknown nested key", "kafka:\n  partitions: 3\n  partition: 4\n", settings{}, "gateway.yaml:3", "partition")
 	f("twice", "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", settings{}, "gateway.yaml:2", "already defined")
 	f("wrong type", "kafka:\n  partitions: many\n", settings{}, "gateway.yaml:2", "a whole number is expected")
-	f("list expected", "kafka:\n  brokers: a:1\n", settings{}, "gateway.yaml:2", "sequence")
+	f("list expected", "kafka:\n  brokers: a:1\n", settings{}, "gateway.yaml:2", "a list is expected here, not a text")
+	f("block expected", "kafka: none\n", settings{}, "gateway.yaml:1", "a block of keys is expected here, not a text")
+	f("fraction", "kafka:\n  partitions: 1.5\n", settings{}, "gateway.yaml:2", "fraction", "a whole number")
 	f("two documents", "listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2\n", settings{}, "second YAML document")
 	f("tabs", "kafka:\n\tpartitions: 3\n", settings{}, "gateway.yaml:2")
 	f("bad duration", "session_ttl: soon\n", settings{}, "gateway.yaml:1", "session_ttl", `"soon"`, "15m")
@@ -141,7 +143,7 @@ func TestConfigurationErrorsNamePlaceValueReasonAndRemedy(t *testing.T) {
 	f("codec", "kafka: {compression: gzip}\n", settings{}, "gateway.yaml:1", `"gzip"`, "lz4")
 	f("address", "listen: here\n", settings{}, "gateway.yaml:1", `"here"`, "HOST:PORT")
 	f("same address", "listen: 127.0.0.1:9090\n", settings{}, "admin_listen", "a port of its own")
-	f("broker", "kafka:\n  brokers:\n    - a:9092\n    - b\n", settings{}, "gateway.yaml:4", "kafka.brokers[1]", `"b"`)
+	f("broker", "kafka:\n  brokers:\n    - a:9092\n    - b\n", settings{}, "gateway.yaml:4", "kafka.brokers[1]", `"b"`, "broker1.example.com:9092")
 	f("key form", "businesses:\n  - id: a\n    keys:\n      - key: hunter2\n", settings{}, "gateway.yaml:4", "businesses[0].keys[0].key", "not shown", "sk_test_")
 	f("key twice", "businesses:\n  - {id: a, keys: [{key: sk_test_secret}]}\n  - {id: b, keys: [{key: sk_test_secret}]}\n", settings{},
 		"gateway.yaml:3", "already belongs to a")
@@ -154,6 +156,8 @@ func TestConfigurationErrorsNamePlaceValueReasonAndRemedy(t *testing.T) {
 	f("spread", keys[:len(keys)-3]+", meters: [{event_name: m, spread: 0}]}]\n", settings{}, "gateway.yaml:1", "spread")
 	f("half tls", "tls: {cert: c.pem}\n", settings{}, "gateway.yaml:1", "without tls.key")
 	f("tls file missing", "", settings{TLSCert: "/nope/c.pem", TLSKey: "/nope/k.pem"}, "GATEWAY_TLS_CERT", "/nope/c.pem", "no such file")
+	f("signing keys missing", "session_keys: /nope/keys\n", settings{}, "gateway.yaml:1", "session_keys", "/nope/keys", "no such file", "openssl rand")
+	f("signing keys malformed", "session_keys: config_test.go\n", settings{}, "gateway.yaml:1", "session_keys", "line 1")
 	f("sasl without mechanism", "kafka: {sasl: {username: u, password: hunter2}}\n", settings{}, "gateway.yaml:1", "mechanism")
 	f("sasl two passwords", "kafka: {sasl: {mechanism: PLAIN, username: u, password: hunter2, password_file: /dev/null}}\n", settings{}, "and not both")
 	f("everybody without a key", "listen: 0.0.0.0:8080\n", settings{}, "gateway.yaml:1", "no API key is configured", "GATEWAY_API_KEYS")
@@ -166,6 +170,30 @@ func TestUnusableCommandLinesExitWithTwoAndSayWhereToLook(t *testing.T) {
 		var out strings.Builder
 		if code := (&Main{Stdout: &out, Stderr: &out}).Run(args); code != exitUsage || !strings.Contains(out.String(), "gateway: ") {
 			t.Errorf("%v: exit %d, %q", args, code, out.String())
+		}
+	}
+}
+
+func TestWrongArgumentsPointToTheHelpOfTheirCommand(t *testing.T) {
+	for line, help := range map[string]string{
+		"nope": "gateway --help", "serve --nope": "gateway serve --help", "journal": "gateway journal --help", "journal dump --nope": "gateway journal dump --help",
+	} {
+		var out strings.Builder
+		if (&Main{Stdout: &out, Stderr: &out}).Run(strings.Fields(line)); !strings.Contains(out.String(), "see "+help) {
+			t.Errorf("gateway %s: %q, which does not name %s", line, out.String(), help)
+		}
+	}
+}
+
+func TestExamplesOfTheHelpAreOfTheGrammar(t *testing.T) {
+	for command, text := range examples {
+		for line := range strings.Lines(strings.TrimSpace(text)) {
+			line, _, _ = strings.Cut(line, "#")
+			var out strings.Builder
+			args := append(strings.Fields(line)[1:], "--help")
+			if code := (&Main{Stdout: &out, Stderr: &out}).Run(args); code != exitOK || !strings.Contains(out.String(), "Examples:") {
+				t.Errorf("%s: %s: exit %d, %s", command, line, code, out.String())
+			}
 		}
 	}
 }

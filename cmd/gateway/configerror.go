@@ -91,8 +91,11 @@ func yamlError(path string, err error) error {
 		}
 	}
 	var te *yaml.TypeError
+	var ne *yaml.UnexpectedNodeTypeError
 	var oe *yaml.OverflowError
 	switch {
+	case errors.As(err, &ne):
+		e.Reason = fmt.Sprintf("%s is expected here, not %s", plainType(ne.Expected.YAMLName()), plainType(ne.Actual.YAMLName()))
 	case errors.As(err, &te):
 		e.Reason = fmt.Sprintf("%s is expected here, not %s", plainType(te.DstType.String()), plainType(te.SrcType.String()))
 	case errors.As(err, &oe):
@@ -101,18 +104,20 @@ func yamlError(path string, err error) error {
 	return e
 }
 
-// plainType says a Go type in the words of the file's author.
+// plainType says the name of a Go or YAML type in the words of the file's author.
 func plainType(t string) string {
 	switch {
 	case strings.HasPrefix(t, "int"), strings.HasPrefix(t, "uint"):
 		return "a whole number"
 	case strings.HasPrefix(t, "float"):
 		return "a fraction"
-	case t == "bool":
+	case t == "bool", t == "boolean":
 		return "true or false"
 	case t == "string":
 		return "a text"
-	case strings.HasPrefix(t, "[]"):
+	case t == "null":
+		return "nothing"
+	case t == "sequence", strings.HasPrefix(t, "[]"):
 		return "a list"
 	default:
 		return "a block of keys"

@@ -116,8 +116,23 @@ func (c *Config) readFile(path string) error {
 	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil || tree.Docs[0].Body.Type() == ast.CommentType || tree.Docs[0].Body.Type() == ast.NullType {
 		return nil // comments only: decoding it would zero the defaults
 	}
+	if err := refuseFractions(path, tree); err != nil {
+		return err
+	}
 	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
 		return yamlError(path, err)
+	}
+	return nil
+}
+
+// refuseFractions is for the decoder's sake: it would read 1.5 as 1, and no setting is a fraction.
+func refuseFractions(path string, tree *ast.File) error {
+	for _, n := range ast.Filter(ast.FloatType, tree.Docs[0]) {
+		return &ConfigError{
+			Where:  fmt.Sprintf("%s:%d", path, n.GetToken().Position.Line),
+			Reason: "a fraction stands here, and no setting is one", // not shown: it may be a password
+			Remedy: "write a whole number, or quotes around what is meant as text",
+		}
 	}
 	return nil
 }
