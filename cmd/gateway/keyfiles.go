@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,11 +44,7 @@ func defaultKey(dataDir string) (key, path string, err error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", "", err
 	}
-	var secret [24]byte
-	if _, err := rand.Read(secret[:]); err != nil {
-		return "", "", err
-	}
-	key = defaultKeyPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
+	key = defaultKeyPrefix + rand.Text()
 	return key, path, writeSecret(path, []byte(key+"\n"))
 }
 

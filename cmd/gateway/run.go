@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -10,9 +11,9 @@ import (
 )
 
 const (
-	// drainMax is how long SIGTERM may take; promised are 10 s, the rest is for a busy machine.
+	// drainMax is how long a drain may take: 2 s less than the 10 s that are promised, for a busy machine.
 	drainMax = 8 * time.Second
-	// drainAnswersMax of it are for the log to answer what is under way; drainLogMax more for closing it.
+	// Of drainMax, drainAnswersMax is for the log to answer the open requests, and drainLogMax for closing the log.
 	drainAnswersMax = 4 * time.Second
 	drainLogMax     = 2 * time.Second
 	// tick is how often files are looked at and readiness is compared with what was logged last.
@@ -126,16 +127,16 @@ func (g *gateway) drainUnless(signals <-chan os.Signal) error {
 	}
 }
 
-// greet is what to paste, for a gateway with a key of its own making.
+// greet is what the greeting says, for a gateway that made its own key.
 func (g *gateway) greet() greetingData {
 	scheme, insecure := "http", ""
 	if g.cfg.TLS.Cert != "" {
 		scheme, insecure = "https", " -k"
 	}
 	addr := g.public.Addr().String()
-	at := strings.LastIndexByte(addr, ':')
+	host, port, _ := net.SplitHostPort(addr)
 	return greetingData{
-		Version: version, URL: scheme + "://" + addr, Scheme: scheme, Host: addr[:at], Port: addr[at+1:],
+		Version: version, URL: scheme + "://" + addr, Scheme: scheme, Host: host, Port: port,
 		Admin: g.admin.ln.Addr().String(), Log: g.cfg.logName(),
 		Business: defaultBusiness, Key: g.defaultKey, KeyFile: g.defaultKeyPath, Insecure: insecure,
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// gcPercent trades memory for time: a live heap of some 30 MiB makes the collector run every few milliseconds at
-	// Go's default of 100, and 400 gains 10–15 % of CPU on requests of 100 events (docs/PERFORMANCE.md).
+	// gcPercent trades memory for time: the live heap is small, some 30 MiB, so that at Go's default of 100 the
+	// collector would run every few milliseconds under load.
 	gcPercent = 400
 	// memoryLimitShare of the container's memory is where the collector stops trading. The rest is for stacks, the
 	// kernel's socket buffers and what a collection in flight still allocates.
