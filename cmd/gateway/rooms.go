@@ -70,7 +70,7 @@ func (g *gateway) openDataDir() error {
 		return fmt.Errorf("%w; stop it, or give this gateway a --data-dir of its own", err)
 	}
 	if err != nil {
-		return fmt.Errorf("data dir: %w", err)
+		return fmt.Errorf("data dir: %w; the gateway's user must be able to write there", err)
 	}
 	g.lock = lock
 	return nil
@@ -150,6 +150,7 @@ func (g *gateway) openPublic() error {
 		SessionExpiredStatus: g.cfg.SessionExpiredStatus,
 		CoerceNumbers:        g.cfg.CoerceNumbers,
 		Lenient:              g.cfg.Lenient,
+		ConnsMax:             connsMax(),
 		Metrics:              g.registry,
 		Notify:               g.notifyHTTP,
 	}); err != nil {
