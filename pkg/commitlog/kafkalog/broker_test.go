@@ -1,6 +1,7 @@
 package kafkalog_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -108,4 +109,70 @@ func TestLeaderLostUnderLoad(t *testing.T) {
 	c.Stop(3)
 	l.more(2000)
 	l.finish()
+}
+
+func TestReplicasThatAreMissingAndARemedyByConfiguration(t *testing.T) {
+	c := kafkatest.Start(t, kafkatest.Options{Nodes: 3})
+	log := openReady(t, c.Brokers, func(config *kafkalog.Config) {
+		config.Topics = []kafkalog.TopicConfig{{
+			Name: usage, Partitions: 3, ReplicationFactor: 2, Configs: map[string]string{"min.insync.replicas": "2"},
+		}}
+		config.StallMax = time.Second
+	})
+	for p := range int32(3) {
+		if b := append1(t, log, p, "before"); b.Err != nil {
+			t.Fatal(b.Err)
+		}
+	}
+	c.Kill9(1)
+	// The leaders take these while they still count on the dead node, and wait for it: in doubt.
+	var inDoubt []chan struct{}
+	for p := range int32(3) {
+		inDoubt = append(inDoubt, start(log, logtest.NewBatch(usage, p, "in doubt")))
+	}
+	until(t, func() bool {
+		short := c.CLI("topics", "--bootstrap-server", c.Brokers[1], "--describe", "--under-min-isr-partitions")
+		return strings.Count(short, "Topic: "+usage) == 2
+	}, func() string { return "the cluster does not notice that two partitions have a dead replica" })
+	away := 0
+	for p := range int32(3) {
+		if b := append1(t, log, p, "short"); errors.Is(b.Err, commitlog.ErrUnavailable) {
+			away++
+		}
+	}
+	if away != 2 {
+		t.Errorf("%d partitions turn appends away", away)
+	}
+	time.Sleep(1500 * time.Millisecond) // a quiet moment
+	if err := log.Ready(); err != nil {
+		t.Errorf("one partition has all its replicas, and the log is not ready: %v", err)
+	}
+	c.CLI("configs", "--bootstrap-server", c.Brokers[1], "--alter", "--entity-type", "topics", "--entity-name", usage,
+		"--add-config", "min.insync.replicas=1")
+	for p := range int32(3) {
+		until(t, func() bool { return append1(t, log, p, "after").Err == nil },
+			func() string { return fmt.Sprintf("partition %d needs one replica, has one and takes nothing", p) })
+		<-inDoubt[p]
+	}
+}
+
+func TestATopicMadeAgainWithFewerPartitionsUnderLoad(t *testing.T) {
+	c := kafkatest.Start(t, kafkatest.Options{})
+	log := openReady(t, c.Brokers, func(config *kafkalog.Config) { config.StallMax = time.Second })
+	warm(t, log)
+	c.CLI("topics", "--bootstrap-server", c.Brokers[0], "--delete", "--topic", usage)
+	lost := logtest.NewBatch(usage, 1, "into a topic that is gone")
+	done := start(log, lost)
+	c.CLI("topics", "--bootstrap-server", c.Brokers[0], "--create", "--topic", usage, "--partitions", "1", "--replication-factor", "1")
+	until(t, func() bool { return append1(t, log, 0, "after").Err == nil }, func() string { return "partition 0 takes nothing" })
+	until(t, func() bool { return errors.Is(append1(t, log, 1, "nowhere").Err, commitlog.ErrUnavailable) }, func() string { return "" })
+	time.Sleep(1500 * time.Millisecond) // a quiet moment
+	if err := log.Ready(); err != nil {
+		t.Errorf("a partition of two is gone for good, and the log is not ready: %v", err)
+	}
+	select {
+	case <-done:
+		t.Errorf("an append that nobody answered came to: %v", lost.Err)
+	default:
+	}
 }

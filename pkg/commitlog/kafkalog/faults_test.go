@@ -88,6 +88,12 @@ func TestAnotherPartitionsLeaderIsAway(t *testing.T) {
 		t.Errorf("append to the other partition: %v", b.Err)
 	}
 	untilReady(t, log) // most appends can be taken
+	// Also when nobody asked for anything for a while: a gateway that is not ready is not asked.
+	for quiet := time.Now(); time.Since(quiet) < 1500*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+		if err := log.Ready(); err != nil {
+			t.Fatalf("one leader is away, nobody appends, and the log is not ready: %v", err)
+		}
+	}
 	w.set(func() { w.away = "" })
 	until(t, func() bool { return append1(t, log, 1, "f").Err == nil }, func() string { return "the leader is back and nothing is appended" })
 }

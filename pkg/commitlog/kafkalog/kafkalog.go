@@ -231,8 +231,9 @@ func (l *Log) BatchBytesMax(name string) int {
 	return 0
 }
 
-// Ready implements commitlog.Log. It is not nil while no broker can be reached, and while partitions are stalled and no
-// other one has answered an append for StallMax: then Append may still take batches for those others. The error wraps commitlog.ErrUnavailable, or ErrClosed.
+// Ready implements commitlog.Log. It is not nil while no broker can be reached, and while partitions are stalled, no
+// other one has answered an append for StallMax, and none looks as if it would. The error wraps
+// commitlog.ErrUnavailable, or ErrClosed.
 func (l *Log) Ready() error { return l.unready.Load().err }
 
 // Close implements commitlog.Log. When ctx ends before all batches are answered, those that certainly never reached a

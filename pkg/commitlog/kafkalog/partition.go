@@ -41,7 +41,8 @@ type partition struct {
 	topic  *topic
 	number int32
 	leader int32 // broker id, -1: nobody
-	inSync int   // replicas in sync, when leaders were last asked for
+	// When leaders were last asked for: replicas there are, and of these in sync.
+	replicas, inSync int
 
 	queue []*commitlog.Batch
 	// since is when the first of the queue became the first: how long it has waited for an answer.
@@ -67,6 +68,9 @@ type partition struct {
 	stamped  bool                 // wire carries producer and CRC
 	scratch  []byte               // holds compressed batches, one after the other
 }
+
+// short tells whether fewer replicas are in sync than a write needs. A broker asks for no more than there are.
+func (p *partition) short() bool { return p.inSync < min(p.topic.inSyncMin, p.replicas) }
 
 // waits tells whether there is a batch that a lane could take now.
 func (p *partition) waits() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tollgate/pkg/commitlog"
@@ -16,6 +17,9 @@ const (
 	stallMin = time.Second
 	// patience: after this long without an answer leaders are asked for, in case they moved and the old one is silent.
 	patience = time.Second
+	// suspicionMax is how long a stalled partition speaks against the leader of others. If they do not answer either, they
+	// will be stalled themselves and speak again.
+	suspicionMax = time.Minute
 )
 
 // reviews looks at the partitions from time to time.
@@ -67,10 +71,35 @@ func (l *Log) review(now time.Time) {
 		l.away = fmt.Errorf("%w: no broker has answered for %v: %w", commitlog.ErrUnavailable, now.Sub(l.watchFailing).Round(time.Second), l.watchErr)
 	}
 	err := l.away
-	if err == nil && stalled > 0 && now.Sub(l.answered) > l.config.StallMax {
+	if err == nil && stalled > 0 && now.Sub(l.answered) > l.config.StallMax && !l.promising(now) {
 		err = fmt.Errorf("%w (%d partitions)", example.stalled, stalled)
 	}
 	l.setReady(err)
+}
+
+// promising tells whether each topic that has stalled partitions has one as well that can be expected to answer, though
+// none was asked lately: not stalled, with the replicas it needs, and led by a broker that nothing speaks against. Without
+// it a log of which one leader is away would be unready after a quiet moment, and stay so, since nobody appends to a log
+// that is not ready. Log.mu is held.
+func (l *Log) promising(now time.Time) bool {
+	suspects := map[int32]bool{}
+	for _, t := range l.topics {
+		for _, p := range t.all() {
+			if p.stalled != nil && !p.short() && now.Sub(p.stalledAt) < suspicionMax {
+				suspects[p.leader] = true
+			}
+		}
+	}
+	for _, t := range l.topics {
+		isStalled := func(p *partition) bool { return p.stalled != nil }
+		promises := func(p *partition) bool {
+			return p.stalled == nil && l.brokers[p.leader] != nil && !p.short() && !suspects[p.leader]
+		}
+		if slices.ContainsFunc(t.all(), isStalled) && !slices.ContainsFunc(t.all(), promises) {
+			return false
+		}
+	}
+	return true
 }
 
 // setReady changes what Ready says, and tells when it changes between good and bad. Log.mu is held.
@@ -129,7 +158,7 @@ func (l *Log) probe() error {
 	for _, t := range l.topics {
 		for _, p := range t.all() {
 			k := l.brokers[p.leader]
-			if k != nil && p.stalled != nil && time.Since(p.stalledAt) >= stallMin && len(p.queue) == 0 && p.inSync >= t.inSyncMin {
+			if k != nil && p.stalled != nil && time.Since(p.stalledAt) >= stallMin && len(p.queue) == 0 && !p.short() {
 				candidates[k.address] = append(candidates[k.address], p)
 			}
 		}

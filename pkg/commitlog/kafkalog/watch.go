@@ -149,7 +149,25 @@ func (c *control) look() error {
 		}
 	}
 	c.log.install(picture)
+	if c.log.shortOfReplicas() {
+		// The remedy may be another min.insync.replicas, of which nobody would tell us.
+		if err := c.readSettings(picture); err != nil && !errors.Is(err, errBeingMade) {
+			return err
+		}
+	}
 	return c.log.probe()
+}
+
+// shortOfReplicas tells whether a partition is stalled that has fewer replicas in sync than it needs, as far as we know.
+func (l *Log) shortOfReplicas() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.topics {
+		if slices.ContainsFunc(t.all(), func(p *partition) bool { return p.stalled != nil && p.short() }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *control) connect() error {
@@ -284,9 +302,12 @@ func (l *Log) install(picture *metadata.Response) {
 		for _, s := range seen.Partitions {
 			if int(s.PartitionIndex) < len(all) {
 				p := all[s.PartitionIndex]
-				p.inSync = len(s.IsrNodes)
+				p.replicas, p.inSync = len(s.ReplicaNodes), len(s.IsrNodes)
 				l.lead(p, s.LeaderID)
 			}
+		}
+		for _, p := range all[min(len(seen.Partitions), len(all)):] {
+			l.lead(p, -1) // the topic was made again, with fewer partitions
 		}
 	}
 }
