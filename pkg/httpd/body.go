@@ -61,7 +61,7 @@ func (d *decoders) get() *reading {
 
 // read begins the reading of the request's body: what it returns and what its decoder returns is valid until done.
 func (s *Server) read(x *exchange) (*reading, []byte, *stripe.Error) {
-	body := x.ctx.Request.Body()
+	body := x.body
 	r := s.decoders.get()
 	if len(x.header(hContentEncoding)) == 0 || foldEqual(x.header(hContentEncoding), "identity") {
 		return r, body, nil

@@ -24,6 +24,8 @@ import (
 // A head that is refused is replaced by a request as well (refusedHead), which the handler answers with the refusal: so
 // a refusal takes its turn behind the answers to earlier, pipelined requests.
 //
+// A body that came whole with its head is not passed through the library either: the handler finds it in in.
+//
 // Read, Write and Close are called by the one goroutine that serves the connection. The watch, another goroutine,
 // looks at clock and got and may cut the connection off.
 type conn struct {
@@ -33,9 +35,10 @@ type conn struct {
 
 	wire    wire
 	in      []byte
-	r, w    int  // in[r:w] has arrived and was not used
-	headEnd int  // in[:headEnd] is the head of the request under way
-	waiting bool // the library has a head that the handler has not seen
+	r, w    int    // in[r:w] has arrived and was not used
+	headEnd int    // in[:headEnd] is the head of the request under way
+	waiting bool   // the library has a head that the handler has not seen
+	body    []byte // the whole body, when it came with its head; the library is told that there is none
 
 	refusal *stripe.Error
 	midBody bool // the refusal stands in the middle of a request whose head the library has
@@ -80,7 +83,7 @@ func (c *conn) readHead(p []byte) (int, error) {
 	c.endBody()
 	c.wire.again()
 	c.w = copy(c.in, c.in[c.r:c.w]) // the next head, if some of it came with the last request
-	c.r, c.headEnd = 0, 0
+	c.r, c.headEnd, c.body = 0, 0, nil
 	c.waitForHead()
 	for {
 		if c.w > 0 {
@@ -105,6 +108,7 @@ func (c *conn) readHead(p []byte) (int, error) {
 		}
 	}
 	c.waiting = true
+	c.takeBody()
 	if c.wire.state == wireHead {
 		c.mark(phaseHandler)
 	} else {
@@ -112,6 +116,18 @@ func (c *conn) readHead(p []byte) (int, error) {
 		c.mark(phaseBody)
 	}
 	return len(c.appendHead(p[:0])), nil
+}
+
+// takeBody takes a body that has arrived with its head, as most do. It is decoded where it lies, and two copies on the
+// way through the library are saved. The library keeps those that it must refuse for their size, or ask for.
+func (c *conn) takeBody() {
+	n := c.wire.left
+	if c.wire.state != wireBody || n > int64(c.w-c.r) || n > int64(c.srv.cfg.BodyBytesMax) || c.wire.head.expect {
+		return
+	}
+	c.body = c.in[c.r : c.r+int(n)]
+	c.r += int(n)
+	c.wire.readBody(c.body)
 }
 
 // appendHead appends the head that the library is given for the one that was read.
@@ -141,7 +157,7 @@ func (c *conn) appendHead(dst []byte) []byte {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	case h.length >= 0 && h.method != methodGet && h.method != methodHead:
 		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, h.length, 10)
+		dst = strconv.AppendInt(dst, h.length-int64(len(c.body)), 10)
 		dst = append(dst, "\r\n"...)
 	}
 	return append(dst, "\r\n"...)
@@ -199,10 +215,11 @@ func (c *conn) passed(n int) int {
 	return n
 }
 
-// current returns the head of the request that the handler is called for: a view, valid while the handler runs.
-func (c *conn) current() ([]byte, *headIndex) {
+// current returns the head of the request that the handler is called for, and its body if that came with it: views,
+// valid while the handler runs.
+func (c *conn) current() (head []byte, index *headIndex, body []byte) {
 	c.waiting = false
-	return c.in[:c.headEnd], &c.wire.head.index
+	return c.in[:c.headEnd], &c.wire.head.index, c.body
 }
 
 // refuse has the refusal answered: in a head's place by the handler, within a body by the library's error path.

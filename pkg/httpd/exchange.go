@@ -25,6 +25,7 @@ type exchange struct {
 	version apiVersion
 	head    []byte     // as the client wrote it
 	index   *headIndex // where in it things are
+	body    []byte     // as the client sent it, compressed perhaps
 
 	now        time.Time
 	receivedMs int64
@@ -66,7 +67,7 @@ func (p *exchanges) put(x *exchange) {
 		invariants.Mangle(x.key[:cap(x.key)])
 	}
 	x.ctx, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, ""
-	x.head, x.index = nil, &noHeaders
+	x.head, x.index, x.body = nil, &noHeaders, nil
 	p.pool.Put(x)
 }
 
@@ -130,10 +131,10 @@ func (s *Server) decide(x *exchange) *stripe.Error {
 	}
 	if string(method) != http.MethodPost {
 		x.ctx.Response.Header.Set("Allow", http.MethodPost)
-		return methodNotAllowed(string(method), x.route.path)
+		return stripe.MethodNotAllowed(string(method), x.route.path, http.MethodPost)
 	}
 	if expect := x.header(hExpect); len(expect) > 0 && !foldEqual(expect, "100-continue") {
-		return expectationFailed()
+		return stripe.ExpectationFailed()
 	}
 	if s.draining.Load() {
 		return stripe.Draining()
@@ -143,19 +144,15 @@ func (s *Server) decide(x *exchange) *stripe.Error {
 
 // find looks up the head and the route of the connection's request.
 func (x *exchange) find(c *conn) {
-	x.head, x.index = c.current()
+	x.head, x.index, x.body = c.current()
+	if x.body == nil {
+		x.body = x.ctx.Request.Body()
+	}
 	target := x.text(x.index.target)
 	x.route = routeOf(target)
 	x.version = x.route.version
 	if x.route == &noRoute {
 		x.version = versionOf(target)
-	}
-}
-
-func expectationFailed() *stripe.Error {
-	return &stripe.Error{
-		Status: http.StatusExpectationFailed, Type: "invalid_request_error", CodeV2: "expectation_failed",
-		Message: "The only Expect that is understood is 100-continue.",
 	}
 }
 

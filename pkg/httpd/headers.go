@@ -108,9 +108,7 @@ func (x *exchange) header(name headerName) []byte {
 
 // givenTwice refuses a head that gives one of the headers above twice: two parties may disagree about which one counts.
 func givenTwice(name headerName) *stripe.Error {
-	r := stripe.BadRequest("The header " + headerTexts[name] + " must not be given twice.")
-	r.Close = true
-	return r
+	return stripe.Malformed("The header " + headerTexts[name] + " must not be given twice.")
 }
 
 // visible reports whether a header's value may be echoed: printable ASCII, not too long.

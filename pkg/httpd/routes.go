@@ -2,7 +2,6 @@ package httpd
 
 import (
 	"bytes"
-	"net/http"
 
 	"tollgate/pkg/auth"
 	"tollgate/pkg/stripe"
@@ -53,10 +52,7 @@ var noRoute = route{name: "other"}
 // segment that another server might resolve leads nowhere here. A query string is tolerated and ignored: the endpoints
 // take no parameters in it.
 func routeOf(target []byte) *route {
-	path := target
-	if i := bytes.IndexByte(target, '?'); i >= 0 {
-		path = target[:i]
-	}
+	path := pathOf(target)
 	for i := range routes {
 		if string(path) == routes[i].path {
 			return &routes[i]
@@ -67,17 +63,17 @@ func routeOf(target []byte) *route {
 
 // versionOf is the form of the envelope for a target that is no endpoint.
 func versionOf(target []byte) apiVersion {
-	if bytes.HasPrefix(target, []byte("/v1/")) || string(target) == "/v1" {
+	path := pathOf(target)
+	if bytes.HasPrefix(path, []byte("/v1/")) || string(path) == "/v1" {
 		return v1
 	}
 	return v2
 }
 
-// methodNotAllowed names the method, which may be any token, as far as methods are long.
-func methodNotAllowed(method, path string) *stripe.Error {
-	method = method[:min(len(method), 32)]
-	return &stripe.Error{
-		Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", CodeV2: "method_not_allowed",
-		Message: "The method " + method + " is not allowed for " + path + ". Use POST.",
+// pathOf is a request target without its query.
+func pathOf(target []byte) []byte {
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		return target[:i]
 	}
+	return target
 }

@@ -1,10 +1,8 @@
 package httpd
 
 import (
-	"bytes"
 	"errors"
 	"math/rand/v2"
-	"net/http"
 
 	"tollgate/pkg/ingest"
 	"tollgate/pkg/meterevent"
@@ -133,27 +131,13 @@ func notStored(err error) *stripe.Error {
 	case errors.Is(err, ingest.ErrTimeout):
 		return stripe.Unavailable("The gateway did not get to the request in time.")
 	case errors.Is(err, ingest.ErrTooLarge):
-		return &stripe.Error{
-			Status: http.StatusRequestEntityTooLarge, Type: "invalid_request_error", CodeV2: "request_too_large",
-			Message: "The events of this request are too large for the log. Send fewer events in a request. Nothing was stored.",
-		}
+		return stripe.TooLargeForLog()
 	case errors.Is(err, ingest.ErrUnknown):
 		return stripe.OutcomeUnknown()
 	case errors.Is(err, ingest.ErrUnavailable):
 		return stripe.Unavailable("The log behind the gateway can not take events now; the gateway's /readyz says why.")
 	case errors.Is(err, ingest.ErrRefused):
-		// The request is in order, and sent again it would be refused again: the gateway and its log do not fit
-		// together, which only its operator can change.
-		return &stripe.Error{
-			Status: http.StatusInternalServerError, Type: "api_error", Code: "log_refused", ShouldRetry: stripe.RetryNo,
-			Message: "The log behind the gateway refused the events, and would again. Nothing was stored; its operator must look into it.",
-		}
+		return stripe.LogRefused()
 	}
 	return stripe.OutcomeUnknown()
-}
-
-// pathOf is a request target without its query.
-func pathOf(target []byte) []byte {
-	path, _, _ := bytes.Cut(target, []byte{'?'})
-	return path
 }

@@ -48,8 +48,8 @@ func passAll(stream []byte, step int) (passed []byte, c *conn, r *stripe.Error) 
 		case err != nil:
 			return passed, c, nil
 		case atHead:
-			head, _ := c.current()
-			passed = append(passed, head...)
+			head, _, body := c.current()
+			passed = append(append(passed, head...), body...)
 			if n > libraryHeadMax {
 				panic("a head longer than libraryHeadMax")
 			}
