@@ -97,6 +97,7 @@ func TestRefusalsAreTheContractsEnvelopes(t *testing.T) {
 	}{
 		{"no such v2 path", call{path: "/v2/billing/nothing", key: testKey}, 404, "invalid_request_error", "not_found", "Unrecognized request URL (POST: /v2/billing/nothing)."},
 		{"no such v1 path", call{path: "/v1/billing/nothing", key: testKey}, 404, "invalid_request_error", "", "Unrecognized request URL (POST: /v1/billing/nothing)."},
+		{"the root of v1 with a query", call{path: "/v1?a=b", key: testKey}, 404, "invalid_request_error", "", "Unrecognized request URL (POST: /v1)."},
 		{"an escaped path", call{path: "/v2/billing/meter%5fevents", key: testKey}, 404, "invalid_request_error", "not_found", "Unrecognized"},
 		{"a path with a slash behind it", call{path: eventsPath + "/", key: testKey}, 404, "invalid_request_error", "not_found", "Unrecognized"},
 		{"a path with two slashes", call{path: "/" + eventsPath, key: testKey}, 404, "invalid_request_error", "not_found", "Unrecognized"},

@@ -8,7 +8,7 @@
 //
 //	var form stripe.Form
 //	if err := stripe.ParseForm(&form, body); err != nil {
-//		refusal := stripe.AsError(err)
+//		refusal, _ := errors.AsType[*stripe.Error](err) // it always is one
 //		for name, value := range refusal.Headers {
 //			response.Header.Set(name, value)
 //		}

@@ -1,9 +1,6 @@
 package stripe
 
-import (
-	"errors"
-	"strconv"
-)
+import "strconv"
 
 // Retry is what an answer advises a client to do with the same request.
 type Retry int8
@@ -46,10 +43,11 @@ const (
 	statusUnauthorized                = 401
 	statusForbidden                   = 403
 	statusNotFound                    = 404
+	statusMethodNotAllowed            = 405
 	statusRequestTimeout              = 408
-	statusConflict                    = 409
 	statusRequestEntityTooLarge       = 413
 	statusUnsupportedMediaType        = 415
+	statusExpectationFailed           = 417
 	statusTooManyRequests             = 429
 	statusRequestHeaderFieldsTooLarge = 431
 	statusInternalServerError         = 500
@@ -60,7 +58,6 @@ const (
 const (
 	typeInvalidRequest = "invalid_request_error"
 	typeAPI            = "api_error"
-	typeIdempotency    = "idempotency_error"
 	typeRateLimit      = "rate_limit"
 	typeSessionExpired = "temporary_session_expired"
 )
@@ -75,18 +72,6 @@ func (e *Error) Error() string {
 		code = e.Type
 	}
 	return strconv.Itoa(e.Status) + " " + code + ": " + e.Message
-}
-
-// AsError finds the *Error in err's chain; for any other error it is the 500 of Internal, which reveals nothing, and
-// for nil it is nil.
-func AsError(err error) *Error {
-	if err == nil {
-		return nil
-	}
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e
-	}
-	return Internal()
 }
 
 // Headers yields the response headers that belong to the refusal, beside Content-Type, which is always

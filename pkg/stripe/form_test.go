@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -77,7 +78,7 @@ func TestAFormIsRefusedWithCodeAndParam(t *testing.T) {
 			t.Errorf("%.80s: accepted as %s", body, got)
 			return
 		}
-		e := AsError(err)
+		e := refusalOf(t, err)
 		if e.Code != code || e.Param != param || !strings.Contains(e.Message, message) {
 			t.Errorf("%.80s\n got %q %q %q\nwant %q %q …%s…", body, e.Code, e.Param, e.Message, code, param, message)
 		}
@@ -131,7 +132,7 @@ func TestAFieldOfAnObjectIsAParameterOfItsOwn(t *testing.T) {
 	}
 	noError(t, f.Unknown())
 	parse("type=cancel&cancel=i")
-	if _, err := f.Required("cancel[identifier]"); err == nil || AsError(err).Param != "cancel" {
+	if _, err := f.Required("cancel[identifier]"); err == nil || refusalOf(t, err).Param != "cancel" {
 		t.Errorf("%v", err)
 	}
 }
@@ -192,6 +193,16 @@ func TestAFormIsUsedAgainWithoutAllocating(t *testing.T) {
 	if f.Len() != 0 {
 		t.Error("something of the last form remained")
 	}
+}
+
+// refusalOf is the *Error that the errors of forms always are.
+func refusalOf(t *testing.T, err error) *Error {
+	t.Helper()
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		t.Fatalf("%T is no refusal: %v", err, err)
+	}
+	return e
 }
 
 func noError(t *testing.T, err error) {

@@ -4,10 +4,9 @@ import "strconv"
 
 // The reasons for which a rate limit answers, as Stripe-Rate-Limited-Reason names them.
 const (
-	ReasonGlobalRate          = "global-rate"
-	ReasonEndpointRate        = "endpoint-rate"
-	ReasonGlobalConcurrency   = "global-concurrency"
-	ReasonEndpointConcurrency = "endpoint-concurrency"
+	ReasonGlobalRate        = "global-rate"
+	ReasonEndpointRate      = "endpoint-rate"
+	ReasonGlobalConcurrency = "global-concurrency"
 )
 
 // docMetering is sent as doc_url with the expired session, whose schema requires one.
@@ -104,22 +103,35 @@ func NotFound(method, path string) *Error {
 		"Unrecognized request URL ("+clip(method)+": "+clip(path)+").")
 }
 
-// ResourceMissing: there is no such object. kind is in words, as "billing meter"; param names the field, "id".
-func ResourceMissing(kind, id, param string) *Error {
-	return &Error{
-		Status: statusNotFound, Type: typeInvalidRequest, Code: "resource_missing", CodeV2: "not_found",
-		Message: "No such " + kind + ": '" + clip(id) + "'", Param: param,
-	}
+// MethodNotAllowed: the endpoint takes another method, which is allowed. method may be any token.
+func MethodNotAllowed(method, path, allowed string) *Error {
+	return invalidRequest(statusMethodNotAllowed, "method_not_allowed",
+		"The method "+clip(method)+" is not allowed for "+clip(path)+". Use "+allowed+".")
 }
 
-// BadRequest: the request is not HTTP as we understand it. reason is a whole sentence.
-func BadRequest(reason string) *Error {
-	return invalidRequest(statusBadRequest, "invalid_request", reason)
+// Malformed: the request is not HTTP as we understand it, or two parties may read it differently. Where the next
+// request begins can not be known, hence Close. reason is a whole sentence.
+func Malformed(reason string) *Error {
+	e := invalidRequest(statusBadRequest, "malformed_http_request", reason)
+	e.Close = true
+	return e
 }
 
-// RequestTimeout: the request did not arrive in time. The rest of it may still be on its way, hence Close.
-func RequestTimeout() *Error {
-	e := invalidRequest(statusRequestTimeout, "request_timeout", "The request did not arrive completely in time. Nothing was stored.")
+// ExpectationFailed: the Expect header asks for something else than 100-continue.
+func ExpectationFailed() *Error {
+	return invalidRequest(statusExpectationFailed, "expectation_failed", "The only Expect that is understood is 100-continue.")
+}
+
+// TooSlow: the request did not arrive in time. The rest of it may still be on its way, hence Close.
+func TooSlow() *Error {
+	e := invalidRequest(statusRequestTimeout, "request_timeout", "The request arrived too slowly and was given up. Nothing of it was stored.")
+	e.Close = true
+	return e
+}
+
+// HeadTooLarge: request line and headers have too many bytes or lines.
+func HeadTooLarge() *Error {
+	e := invalidRequest(statusRequestHeaderFieldsTooLarge, "request_header_too_large", "The request's headers are too large or too many.")
 	e.Close = true
 	return e
 }
@@ -132,12 +144,10 @@ func BodyTooLarge(bytesMax int) *Error {
 	return e
 }
 
-// HeadersTooLarge: request line and headers are longer than bytesMax.
-func HeadersTooLarge(bytesMax int) *Error {
-	e := invalidRequest(statusRequestHeaderFieldsTooLarge, "request_headers_too_large",
-		"The request line and headers are larger than "+strconv.Itoa(bytesMax)+" bytes.")
-	e.Close = true
-	return e
+// TooLargeForLog: the body passed, but the records made of it do not fit into the log's batches.
+func TooLargeForLog() *Error {
+	return invalidRequest(statusRequestEntityTooLarge, "request_too_large",
+		"The events of this request are too large for the log. Send fewer events in a request. Nothing was stored.")
 }
 
 // UnsupportedMediaType: the Content-Type is not the one that the endpoint takes.
@@ -177,22 +187,6 @@ func IdempotencyKeyTooLong(bytesMax int) *Error {
 		"The Idempotency-Key is longer than "+strconv.Itoa(bytesMax)+" bytes.")
 }
 
-// IdempotencyMismatch: the Idempotency-Key was used before with another request.
-func IdempotencyMismatch() *Error {
-	return &Error{
-		Status: statusBadRequest, Type: typeIdempotency, CodeV2: "idempotency_error",
-		Message: "This Idempotency-Key was used before with other parameters. Use a new key for a new request.",
-	}
-}
-
-// IdempotencyKeyInUse: the first request with this Idempotency-Key is still running. Never for the stream.
-func IdempotencyKeyInUse() *Error {
-	return &Error{
-		Status: statusConflict, Type: typeInvalidRequest, Code: "idempotency_key_in_use",
-		Message: "Another request with this Idempotency-Key is still running. Try again when it is done.",
-	}
-}
-
 // Whether it can be done now.
 
 // RateLimited: too many events or requests; scope is in words: "this meter event session", limit in events a second.
@@ -220,6 +214,30 @@ func Overloaded() *Error {
 	return Unavailable("The gateway has more events at hand than it can store right now.")
 }
 
+// TooManyBodies: the memory for large bodies is taken by others that are arriving. This one is not read, hence Close.
+func TooManyBodies() *Error {
+	e := Unavailable("Too many large request bodies are arriving at once; small batches still pass.")
+	e.Close = true
+	return e
+}
+
+// TooManyConnections: the gateway has as many connections as it may.
+func TooManyConnections() *Error {
+	e := Unavailable("Too many connections are open; use fewer and keep them alive.")
+	e.Close = true
+	return e
+}
+
+// TooManyConnectionsOfOne: the client's address has as many connections as one may.
+func TooManyConnectionsOfOne() *Error {
+	return &Error{
+		Status: statusTooManyRequests, Type: typeInvalidRequest, TypeV2: typeRateLimit, Code: "rate_limit",
+		Message: "Too many connections are open from this address; keep them alive instead of opening new ones. " +
+			"Nothing of this request was stored; send it again later.",
+		RateLimitedReason: ReasonGlobalConcurrency, ShouldRetry: RetryYes, RetryAfterSeconds: 1, Close: true,
+	}
+}
+
 // Draining: the gateway is shutting down. The connection is closed so that the retry finds another one.
 func Draining() *Error {
 	e := Unavailable("The gateway is shutting down.")
@@ -235,6 +253,15 @@ func OutcomeUnknown() *Error {
 		Message: "It is not known whether the events of this request were stored. Send the same request again, " +
 			"with the same Idempotency-Key or identifiers; events that were stored will not be counted twice.",
 		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
+	}
+}
+
+// LogRefused: the request is in order, and sent again it would be refused again: the gateway and its log do not fit
+// together, which only its operator can change.
+func LogRefused() *Error {
+	return &Error{
+		Status: statusInternalServerError, Type: typeAPI, Code: "log_refused", ShouldRetry: RetryNo,
+		Message: "The log behind the gateway refused the events, and would again. Nothing was stored; its operator must look into it.",
 	}
 }
 
