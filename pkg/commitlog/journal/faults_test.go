@@ -143,6 +143,9 @@ func TestBelowTheReserveAppendsAreRefusedBeforeAnythingIsWritten(t *testing.T) {
 	if !strings.Contains(err.Error(), "journal.reserve_bytes") || !strings.Contains(err.Error(), "journal") {
 		t.Fatalf("Ready names no remedy: %v", err)
 	}
+	if !strings.Contains(err.Error(), "when 11250 are free") { // the reserve and an eighth
+		t.Fatalf("Ready does not say when appends are taken again: %v", err)
+	}
 	b.fs.SetFaults(vfs.Faults{CapacityBytes: written + 50_000})
 	b.want(b.append("too early"), commitlog.ErrUnavailable)
 	b.clock.advance(spaceEvery)

@@ -56,11 +56,11 @@ func (s *space) look(bytes int64) error {
 		}
 		return nil
 	}
-	err := fmt.Errorf("%w: the file system of %s has %d bytes free, and %d are kept in reserve. Free some space, or "+
-		"lower journal.retention or journal.reserve_bytes; appends are taken again by themselves",
-		commitlog.ErrUnavailable, s.cfg.Dir, s.free, s.reserve)
 	// As much as was refused, within bounds, so that the answer does not change with each small append or file.
 	s.slack = min(max(s.slack, bytes, s.reserve/reserveSlack), s.reserve)
+	err := fmt.Errorf("%w: the file system of %s has %d bytes free, of which %d are kept in reserve. Free some space, or "+
+		"lower journal.retention or journal.reserve_bytes; appends are taken again by themselves when %d are free",
+		commitlog.ErrUnavailable, s.cfg.Dir, s.free, s.reserve, s.reserve+s.slack)
 	if !s.short {
 		s.short = true
 		s.cfg.Notify(Notice{What: Unavailable, File: s.cfg.Dir, Err: err})
