@@ -22,12 +22,19 @@ func (x *exchange) eventOfForm(d *meterevent.Decoder, body []byte) (meterevent.E
 	if err != nil {
 		return meterevent.Event{}, err
 	}
+	// v1 has Unix seconds only; which of them are a time is the event's rule.
+	if _, _, err := f.OptionalInteger("timestamp"); err != nil {
+		return meterevent.Event{}, err
+	}
 	timestamp, _, err := f.Optional("timestamp")
 	if err != nil {
 		return meterevent.Event{}, err
 	}
 	if x.pairs, err = f.AppendObject(x.pairs[:0], "payload"); err != nil {
 		return meterevent.Event{}, err
+	}
+	if len(x.pairs) == 0 {
+		return meterevent.Event{}, stripe.ParamMissing("payload")
 	}
 	if err := f.Unknown(); err != nil {
 		return meterevent.Event{}, err

@@ -123,8 +123,21 @@ func (s *Server) oneEvent(x *exchange, reading *reading, event *meterevent.Event
 
 // judge checks what a synchronous endpoint promises to check. Meters are not known here, so customer and value are
 // judged under their default keys, and only where they are there: a meter may name other keys, or need no value. The
-// order is the one in which Stripe's asynchronous checks are documented.
+// first fault is the answer: customer, value, time, the order that the stream's error reports are to have.
 func (x *exchange) judge(e *meterevent.Event) *stripe.Error {
+	if customer, ok := e.PayloadValue(customerKey); ok && len(customer) == 0 {
+		return stripe.PayloadNoCustomer(customerKey, x.payloadParam(customerKey))
+	}
+	if value, ok := e.PayloadValue(valueKey); ok {
+		switch meterevent.CheckValue(value) {
+		case meterevent.InvalidValue:
+			return stripe.PayloadInvalidValue(value, x.payloadParam(valueKey))
+		case meterevent.ValueTooManyDigits:
+			r := stripe.PayloadInvalidValue(value, x.payloadParam(valueKey))
+			r.CodeV2 = string(meterevent.ValueTooManyDigits)
+			return r
+		}
+	}
 	if e.HasTimestamp {
 		switch meterevent.CheckTimestamp(e.TimestampMs, x.receivedMs) {
 		case meterevent.TimestampTooFarInPast:
@@ -132,21 +145,6 @@ func (x *exchange) judge(e *meterevent.Event) *stripe.Error {
 		case meterevent.TimestampInFuture:
 			return stripe.TimestampInFuture((x.receivedMs + meterevent.TimestampFutureMaxMs) / 1000)
 		}
-	}
-	if customer, ok := e.PayloadValue(customerKey); ok && len(customer) == 0 {
-		return stripe.PayloadNoCustomer(customerKey, x.payloadParam(customerKey))
-	}
-	value, ok := e.PayloadValue(valueKey)
-	if !ok {
-		return nil
-	}
-	switch meterevent.CheckValue(value) {
-	case meterevent.InvalidValue:
-		return stripe.PayloadInvalidValue(value, x.payloadParam(valueKey))
-	case meterevent.ValueTooManyDigits:
-		r := stripe.PayloadInvalidValue(value, x.payloadParam(valueKey))
-		r.CodeV2 = string(meterevent.ValueTooManyDigits)
-		return r
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func TestAFormIsRefusedWithCodeAndParam(t *testing.T) {
 	f("event_name=", "parameter_invalid_empty", "event_name", "empty")
 	f("event_name", "parameter_invalid_empty", "event_name", "empty")
 	f("event_name=n&identifier=", "parameter_invalid_empty", "identifier", "leave it out")
-	f("event_name=n&timestamp=2026-11-21T12:00:00Z", "parameter_invalid_integer", "timestamp", "Invalid integer: 2026-11-21T12:00:00Z.")
+	f("event_name=n&timestamp=2026-11-21T12:00:00Z", "parameter_invalid_integer", "timestamp", "Invalid integer: 2026-11-21T12:00:00Z. The param timestamp must be")
 	f("event_name=n&timestamp=%2B5", "parameter_invalid_integer", "timestamp", "+5")
 	f("event_name=n&timestamp=9223372036854775808", "parameter_invalid_integer", "timestamp", "9223372036854775808")
 	f("event_name=n&timestamp=1.5", "parameter_invalid_integer", "timestamp", "1.5")

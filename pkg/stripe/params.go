@@ -11,7 +11,7 @@ import (
 func (f *Form) Required(name string) ([]byte, error) {
 	value, present, err := f.Optional(name)
 	if err == nil && !present {
-		err = paramRefused("parameter_missing", name, "Missing required param: "+name+".")
+		err = ParamMissing(name)
 	}
 	return value, err
 }
@@ -49,7 +49,7 @@ func (f *Form) OptionalInteger(name string) (n int64, present bool, err error) {
 	}
 	n, parseErr := strconv.ParseInt(string(value), 10, 64)
 	if parseErr != nil || value[0] == '+' {
-		return 0, false, paramRefused("parameter_invalid_integer", name, "Invalid integer: "+clip(value)+".")
+		return 0, false, paramRefused("parameter_invalid_integer", name, "Invalid integer: "+clip(value)+". The param "+name+" must be a whole number in digits.")
 	}
 	return n, true, nil
 }
@@ -154,6 +154,11 @@ func (f *Form) Unknown() error {
 // isInside says whether inner is a field of outer: "a[b]" is one of "a". Both have passed checkName.
 func isInside[T, U string | []byte](inner T, outer U) bool {
 	return len(inner) > len(outer) && inner[len(outer)] == '[' && string(inner[:len(outer)]) == string(outer)
+}
+
+// ParamMissing: the form lacks a parameter that must be there.
+func ParamMissing(name string) *Error {
+	return paramRefused("parameter_missing", name, "Missing required param: "+name+".")
 }
 
 func paramRefused(code, param, message string) *Error {

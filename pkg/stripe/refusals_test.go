@@ -47,6 +47,7 @@ var refusals = []struct {
 	{"UnsupportedEncoding", UnsupportedEncoding("br")},
 	{"CorruptEncoding", CorruptEncoding("gzip")},
 	{"InvalidFields", InvalidFields("events[3].payload.value", "must be a string")},
+	{"ParamMissing", ParamMissing("payload")},
 	{"IdempotencyKeyTooLong", IdempotencyKeyTooLong(255)},
 	{"RateLimited", RateLimited("this meter event session", 10_000, ReasonEndpointRate)},
 	{"Unavailable", Unavailable("The log has no leader.")},
