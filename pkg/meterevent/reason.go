@@ -4,35 +4,13 @@ package meterevent
 // error reports (Stripe API reference, event type v1.billing.meter.error_report_triggered); "" is nothing wrong.
 type Reason string
 
+// The reasons that can be known without a meter.
 const (
-	ArchivedMeter         Reason = "archived_meter"
-	CustomerNotFound      Reason = "meter_event_customer_not_found"
-	NoCustomerDefined     Reason = "meter_event_no_customer_defined"
 	InvalidValue          Reason = "meter_event_invalid_value"
-	ValueNotFound         Reason = "meter_event_value_not_found"
 	ValueTooManyDigits    Reason = "meter_event_value_too_many_digits"
-	DimensionCountTooHigh Reason = "meter_event_dimension_count_too_high"
-	MissingDimensionKeys  Reason = "missing_dimension_payload_keys"
 	TimestampInFuture     Reason = "timestamp_in_future"
 	TimestampTooFarInPast Reason = "timestamp_too_far_in_past"
-	NoMeter               Reason = "no_meter"
-	DuplicateMeterEvent   Reason = "duplicate_meter_event"
 )
-
-// SyncCode is the code by which the synchronous endpoint, POST /v2/billing/meter_events, refuses the same event.
-// Three codes have another name there; for customers, digits, dimensions and timestamps Stripe lists none, so those keep
-// theirs.
-func (r Reason) SyncCode() string {
-	switch r {
-	case NoCustomerDefined:
-		return "payload_no_customer_defined"
-	case InvalidValue:
-		return "payload_invalid_value"
-	case ValueNotFound:
-		return "payload_no_value_defined"
-	}
-	return string(r)
-}
 
 // ValueDigitsMax is the number of significant digits that a value may have.
 const ValueDigitsMax = 15

@@ -33,21 +33,3 @@ func TestAValueIsADecimalOfAtMostFifteenSignificantDigits(t *testing.T) {
 		f(value, meterevent.ValueTooManyDigits)
 	}
 }
-
-func TestTheSynchronousEndpointHasItsOwnWordsForThreeCodes(t *testing.T) {
-	for reason, want := range map[meterevent.Reason]string{
-		meterevent.NoCustomerDefined:     "payload_no_customer_defined",
-		meterevent.InvalidValue:          "payload_invalid_value",
-		meterevent.ValueNotFound:         "payload_no_value_defined",
-		meterevent.ArchivedMeter:         "archived_meter",
-		meterevent.NoMeter:               "no_meter",
-		meterevent.DuplicateMeterEvent:   "duplicate_meter_event",
-		meterevent.TimestampInFuture:     "timestamp_in_future",
-		meterevent.TimestampTooFarInPast: "timestamp_too_far_in_past",
-		meterevent.ValueTooManyDigits:    "meter_event_value_too_many_digits",
-	} {
-		if got := reason.SyncCode(); got != want {
-			t.Errorf("%s: got %q, want %q", reason, got, want)
-		}
-	}
-}
