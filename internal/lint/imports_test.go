@@ -147,7 +147,7 @@ func forbiddenOfOurs(self room, s *source, imported string) string {
 			return ""
 		}
 		if imported == "test/kafka" {
-			return "" // a real broker for tests, imports nothing of ours
+			return "" // a real broker for tests; it imports no room
 		}
 	}
 	return reason(module+imported, "imports go down only, along the table in docs/ARCHITECTURE.md")

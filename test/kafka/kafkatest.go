@@ -30,6 +30,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tollgate/test/ports"
 )
 
 const (
@@ -76,15 +78,15 @@ func Start(t testing.TB, options Options) *Cluster {
 	names := slices.Sorted(maps.Keys(options.Listeners))
 	var pairs []string
 	for i := range options.Nodes {
-		ports := reservePorts(t, 2+len(names))
-		pairs = append(pairs, fmt.Sprintf("%d:%d", ports[0], ports[1]))
-		c.Brokers = append(c.Brokers, address(ports[0]))
+		free := ports.Reserve(t, 2+len(names))
+		pairs = append(pairs, fmt.Sprintf("%d:%d", free[0], free[1]))
+		c.Brokers = append(c.Brokers, ports.Addr(free[0]))
 		for j, name := range names {
-			c.Listeners[name] = append(c.Listeners[name], address(ports[2+j]))
+			c.Listeners[name] = append(c.Listeners[name], ports.Addr(free[2+j]))
 		}
 		n := &node{number: i + 1, dir: filepath.Join(c.dir, fmt.Sprintf("n%d", i+1))}
 		c.nodes = append(c.nodes, n)
-		writeProperties(t, n.dir, extraProperties(options, names, ports))
+		writeProperties(t, n.dir, extraProperties(options, names, free))
 	}
 	c.env = append(os.Environ(), "KAFKA_DIR="+c.dir, "KAFKA_PORTS="+strings.Join(pairs, " "))
 	t.Cleanup(c.cleanup)
@@ -121,9 +123,6 @@ func (c *Cluster) Pause(number int) { c.t.Helper(); c.signal(number, syscall.SIG
 
 // Resume lets a paused node go on (SIGCONT).
 func (c *Cluster) Resume(number int) { c.t.Helper(); c.signal(number, syscall.SIGCONT) }
-
-// DataDir is the folder of a node's partitions, for reading its segments with CLI("dump", …).
-func (c *Cluster) DataDir(number int) string { return filepath.Join(c.nodes[number-1].dir, "data") }
 
 // CLI runs one of Kafka's command line tools (the names are listed in kafka.sh) and returns its standard output.
 func (c *Cluster) CLI(args ...string) string {
@@ -254,7 +253,7 @@ func scriptPath() string {
 	return filepath.Join(filepath.Dir(file), "kafka.sh")
 }
 
-func extraProperties(options Options, names []string, ports []int) map[string]string {
+func extraProperties(options Options, names []string, free []int) map[string]string {
 	properties := maps.Clone(options.Properties)
 	if len(names) == 0 {
 		return properties
@@ -262,13 +261,13 @@ func extraProperties(options Options, names []string, ports []int) map[string]st
 	if properties == nil {
 		properties = map[string]string{}
 	}
-	advertised := "PLAINTEXT://" + address(ports[0])
+	advertised := "PLAINTEXT://" + ports.Addr(free[0])
 	protocols := "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
 	for j, name := range names {
-		advertised += "," + name + "://" + address(ports[2+j])
+		advertised += "," + name + "://" + ports.Addr(free[2+j])
 		protocols += "," + name + ":" + options.Listeners[name]
 	}
-	properties["listeners"] = advertised + ",CONTROLLER://" + address(ports[1])
+	properties["listeners"] = advertised + ",CONTROLLER://" + ports.Addr(free[1])
 	properties["advertised.listeners"] = advertised
 	properties["listener.security.protocol.map"] = protocols
 	return properties
@@ -287,5 +286,3 @@ func writeProperties(t testing.TB, dir string, properties map[string]string) {
 		t.Fatal(err)
 	}
 }
-
-func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

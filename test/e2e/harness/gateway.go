@@ -19,19 +19,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"tollgate/test/ports"
 )
 
 // TestKey is the API key that Start configures unless Options say otherwise.
@@ -43,7 +42,10 @@ const (
 // startMax is how long a gateway may take until it is ready, on two busy cores with a race-free binary.
 const startMax = 30 * time.Second
 
-var binary = sync.OnceValues(func() (string, error) {
+// buildDir is where the gateway was built, for Main to remove; empty until a test needed it.
+var buildDir string
+
+var build = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("GATEWAY_BIN"); path != "" { // an outside build, for example with -race
 		return path, nil
 	}
@@ -51,6 +53,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	buildDir = dir
 	root, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", err
@@ -65,19 +68,19 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// Main runs a package's tests and removes the binary afterwards: func TestMain(m *testing.M) { harness.Main(m) }.
+// Main runs a package's tests and removes the binary if they built one: func TestMain(m *testing.M) { harness.Main(m) }.
 func Main(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil && os.Getenv("GATEWAY_BIN") == "" {
-		os.RemoveAll(filepath.Dir(path))
+	if buildDir != "" {
+		os.RemoveAll(buildDir)
 	}
 	os.Exit(code)
 }
 
-// Binary is the path of the gateway, built on the first call.
-func Binary(tb testing.TB) string {
+// binary is the path of the gateway, built on the first call.
+func binary(tb testing.TB) string {
 	tb.Helper()
-	path, err := binary()
+	path, err := build()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -110,37 +113,6 @@ type Gateway struct {
 	code   int
 }
 
-// Gateways listen below the ports that test/kafka takes for brokers and below the range of outgoing connections, so that
-// a killed gateway finds its port free when it comes back.
-const portMin, portMax = 10000, 19999
-
-// FreeAddr is an address of 127.0.0.1 that is the test's own until it ends: a file lock a port keeps other test processes
-// away while nobody listens on it.
-func FreeAddr(tb testing.TB) string {
-	tb.Helper()
-	dir := filepath.Join(os.TempDir(), "tollgate-ports")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		tb.Fatal(err)
-	}
-	for range 1000 {
-		port := strconv.Itoa(portMin + rand.IntN(portMax-portMin))
-		lock, err := os.OpenFile(filepath.Join(dir, port), os.O_CREATE|os.O_RDWR, 0o666)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-				ln.Close()
-				tb.Cleanup(func() { lock.Close() })
-				return "127.0.0.1:" + port
-			}
-		}
-		lock.Close()
-	}
-	tb.Fatalf("no free loopback port between %d and %d", portMin, portMax)
-	return ""
-}
-
 // Start runs `gateway serve` and waits until it is ready, or at least alive when Kafka is away: see Options.NoWait.
 func Start(tb testing.TB, o Options) *Gateway {
 	tb.Helper()
@@ -148,15 +120,15 @@ func Start(tb testing.TB, o Options) *Gateway {
 		o.DataDir = tb.TempDir()
 	}
 	if o.Listen == "" {
-		o.Listen = FreeAddr(tb)
+		o.Listen = freeAddr(tb)
 	}
 	if o.APIKeys == "" {
 		o.APIKeys = TestBusiness + ":" + TestKey
 	}
 	if o.Admin == "" {
-		o.Admin = FreeAddr(tb)
+		o.Admin = freeAddr(tb)
 	}
-	args := append(append([]string{}, o.Wrap...), Binary(tb), "serve",
+	args := append(append([]string{}, o.Wrap...), binary(tb), "serve",
 		"--listen", o.Listen, "--admin-listen", o.Admin, "--data-dir", o.DataDir)
 	if o.APIKeys != "-" {
 		args = append(args, "--api-keys", o.APIKeys)
@@ -182,6 +154,11 @@ func Start(tb testing.TB, o Options) *Gateway {
 		g.WaitReady(startMax)
 	}
 	return g
+}
+
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	return ports.Addr(ports.Reserve(tb, 1)[0])
 }
 
 // own starts the process and waits for its end, on one thread: the kernel ends the process with the thread that started
@@ -303,7 +280,7 @@ func (g *Gateway) Metric(name string, labels ...string) float64 {
 // Command runs another command of the binary, such as "journal", "verify", and returns what it printed and its code.
 func Command(tb testing.TB, args ...string) (stdout, stderr string, code int) {
 	tb.Helper()
-	cmd := exec.Command(Binary(tb), args...)
+	cmd := exec.Command(binary(tb), args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
