@@ -193,7 +193,7 @@ func kindOf(err error) string {
 
 // Check compares the ledger with the identifiers found in the log, in the log's order within a partition.
 // Every acknowledged identifier must be there; with once, nothing may be there twice; and the acknowledged events of
-// one client and meter must stand in the order in which they were sent.
+// one client and meter must stand in the order in which they were sent. Each record bears the time of its receipt.
 func (l Ledger) Check(tb testing.TB, found []Event, once bool) {
 	tb.Helper()
 	seen := make(map[string]int, len(found))
@@ -220,6 +220,7 @@ func (l Ledger) Check(tb testing.TB, found []Event, once bool) {
 		tb.Errorf("%d identifiers are in the log more than once, for example %s", twice, example)
 	}
 	l.checkOrder(tb, found)
+	checkTimes(tb, found)
 	tb.Logf("%d requests, %d events acknowledged, %d in the log, %d missing, %d twice; other answers: %v",
 		l.Requests, len(l.Acked), len(found), missing, twice, l.Other)
 }
@@ -245,6 +246,18 @@ func (l Ledger) checkOrder(tb testing.TB, found []Event) {
 			return
 		}
 		last[lane] = at
+	}
+}
+
+// checkTimes is decision D8: a record's own timestamp is the time of receipt, which the value tells too.
+func checkTimes(tb testing.TB, found []Event) {
+	tb.Helper()
+	for _, e := range found {
+		if received, err := time.Parse(time.RFC3339, e.Received); err != nil || received.UnixMilli() != e.RecordMs {
+			tb.Errorf("%s: received %q, but the record's timestamp is %s", e.Identifier, e.Received,
+				time.UnixMilli(e.RecordMs).UTC().Format(time.RFC3339Nano))
+			return
+		}
 	}
 }
 
