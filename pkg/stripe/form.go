@@ -157,6 +157,3 @@ func checkName(name []byte) string {
 func (f *Form) view(at [2]int32) []byte {
 	return f.text[at[0]:at[1]:at[1]]
 }
-
-// Len is the number of parameters.
-func (f *Form) Len() int { return len(f.pairs) }

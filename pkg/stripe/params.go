@@ -85,49 +85,6 @@ func (f *Form) AppendObject(dst []Pair, name string) ([]Pair, error) {
 	return dst, nil
 }
 
-// arrayIndexMax bounds a[0]=x: no array of a v1 request is longer than the form.
-const arrayIndexMax = FormPairsMax - 1
-
-// AppendArray appends the values of an array to dst. Any of three spellings will do: "a[]=x", "a[0]=x" and "a=x"
-// repeated; but one array has one spelling. Indexed values come in the order of their indexes, which may leave gaps.
-func (f *Form) AppendArray(dst [][]byte, name string) ([][]byte, error) {
-	const unset, repeated, pushed, indexed = 0, 1, 2, 3
-	spelling := unset
-	var byIndex [arrayIndexMax + 1]int32 // 1 + the pair that holds this index
-	for i := range f.pairs {
-		p := &f.pairs[i]
-		found := f.view(p.name)
-		now := unset
-		switch {
-		case string(found) == name:
-			now = repeated
-		case !isInside(found, name):
-			continue
-		case len(found) == len(name)+len("[]"):
-			now = pushed
-		default:
-			index, err := strconv.ParseUint(string(found[len(name)+1:len(found)-1]), 10, 16)
-			if err != nil || index > arrayIndexMax || byIndex[index] != 0 {
-				return dst, paramRefused("", string(found), "Invalid array: "+clip(found)+" must have one index from 0 to "+strconv.Itoa(arrayIndexMax)+", and each index once.")
-			}
-			byIndex[index], now = int32(i)+1, indexed
-		}
-		if spelling != unset && spelling != now {
-			return dst, paramRefused("", name, "Invalid array: "+name+" is given in more than one spelling. Use "+name+"[]=x, "+name+"[0]=x or "+name+"=x.")
-		}
-		spelling, p.used = now, true
-		if now != indexed {
-			dst = append(dst, f.view(p.value))
-		}
-	}
-	for _, i := range byIndex {
-		if i != 0 {
-			dst = append(dst, f.view(f.pairs[i-1].value))
-		}
-	}
-	return dst, nil
-}
-
 // Ignore marks parameters as known, in whatever shape they come: "expand" is also expand[] and expand[0].
 func (f *Form) Ignore(names ...string) {
 	for i := range f.pairs {

@@ -196,9 +196,4 @@ func TestTheOfficialSDKsFormIsUnderstood(t *testing.T) {
 	if want := "name=api calls & ü identifier=i+1=% timestamp=1772446501 value:2 5"; err != nil || got != want {
 		t.Errorf("%s\n got %s (%v)\nwant %s", bodies[0], got, err, want)
 	}
-	var form Form
-	noError(t, ParseForm(&form, []byte(bodies[0])))
-	if expand, err := form.AppendArray(nil, "expand"); err != nil || len(expand) != 2 {
-		t.Errorf("%s: expand is %s (%v)", bodies[0], expand, err)
-	}
 }
