@@ -163,13 +163,18 @@ func TestARepairThatCrashesCanBeRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	touched := []span{damaged.span}
-	for call := 1; ; call++ {
+	original := slurp(t, pristine.fs, damaged.path)
+	for try := 0; ; try++ {
+		call := 1 + try/64 // a crash leaves something else each time
 		s := *pristine
 		s.fs = pristine.fs.Clone()
 		s.fs.SetFaults(vfs.Faults{CrashAt: call})
 		done := Repair(s.fs, "journal", time.UnixMilli(0), new(bytes.Buffer)) == nil
 		s.fs = s.fs.Crash()
 		s.cfg.FS = s.fs
+		if !s.holds(t, original) {
+			t.Fatalf("crash at call %d: the damaged file is gone, and so is its copy", call)
+		}
 		if err := s.checkRepair(touched); err != nil {
 			t.Fatalf("crash at call %d: %v", call, err)
 		}
@@ -177,6 +182,16 @@ func TestARepairThatCrashesCanBeRepeated(t *testing.T) {
 			return
 		}
 	}
+}
+
+// holds tells whether a file of the partition has this content.
+func (s *small) holds(t *testing.T, content []byte) bool {
+	for path := range s.files(t) {
+		if bytes.Equal(slurp(t, s.fs, path), content) {
+			return true
+		}
+	}
+	return false
 }
 
 func TestVerifyOfNoJournalIsAnError(t *testing.T) {
