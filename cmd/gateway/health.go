@@ -32,7 +32,7 @@ func (c *healthCommand) Run(m *Main) error {
 	client := &http.Client{Timeout: c.Timeout}
 	res, err := client.Get("http://" + addr + path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; does the gateway run, and is this its --admin-listen?", err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, healthBytesMax))

@@ -27,10 +27,18 @@ type journalPlace struct {
 
 func (p journalPlace) dir() string { return filepath.Join(p.DataDir, "journal") }
 
+// there is nil when the folder of a journal can be read.
+func (p journalPlace) there() error {
+	if _, err := vfs.OS.ReadDir(p.dir()); err != nil {
+		return fmt.Errorf("%w; is --data-dir right, and may this user read it?", err)
+	}
+	return nil
+}
+
 // alone runs f while no gateway has the data dir.
 func (p journalPlace) alone(f func() error) (err error) {
-	if _, err := vfs.OS.ReadDir(p.dir()); err != nil {
-		return fmt.Errorf("%w; is --data-dir right?", err)
+	if err := p.there(); err != nil {
+		return err
 	}
 	if err := p.owned(); err != nil {
 		return err
@@ -85,6 +93,9 @@ type journalDump struct {
 }
 
 func (c *journalDump) Run(m *Main) error {
+	if err := c.there(); err != nil {
+		return err
+	}
 	w := bufio.NewWriterSize(m.Stdout, 64<<10)
 	err := journal.Dump(vfs.OS, c.dir(), journal.DumpOptions{
 		Topic: c.Topic, Partition: c.Partition, Offset: c.Offset, Limit: c.Limit, Batches: c.Batches,

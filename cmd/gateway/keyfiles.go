@@ -61,8 +61,10 @@ func sessionKeys(cfg *Config, now time.Time) (*auth.SigningKeys, error) {
 		keys, err = auth.NewSigningKeys(rand.Reader, now)
 	case err == nil && now.Sub(keys.Created()) >= sessionKeysLife:
 		keys, err = keys.Rotate(rand.Reader, now, cfg.SessionTTL.Duration+sessionGrace)
+	case err != nil:
+		return nil, fmt.Errorf("%w; move the file away and a new key is made: clients then open new sessions", err)
 	default:
-		return keys, err
+		return keys, nil
 	}
 	if err != nil {
 		return nil, err

@@ -3,7 +3,9 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,7 +23,7 @@ func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "journal"
 // openLog opens Kafka when brokers are configured, the journal otherwise. Kafka may be away: then the gateway starts,
 // /readyz says so, and requests are answered 503 until it is there.
 func (g *gateway) openLog() error {
-	// Not assigned on an error: a nil *Log in the interface would look open.
+	// Assigned only without an error: an interface that holds a nil *Log is not nil, and abandon would close it.
 	if len(g.cfg.Kafka.Brokers) > 0 {
 		log, err := g.openKafka()
 		if err == nil {
@@ -30,6 +32,9 @@ func (g *gateway) openLog() error {
 		return err
 	}
 	log, err := g.openJournal()
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; the data dir and all in it must belong to the gateway's user", err)
+	}
 	if err == nil {
 		g.events = log
 	}

@@ -76,9 +76,9 @@ func (g *gateway) openDataDir() error {
 	return nil
 }
 
-// makeDir makes a folder and makes its name durable: what is fsynced in a folder whose own name is lost with the power
-// was not durable. The names of folders that were there are synced too, for the run that made them may have crashed,
-// but there it is no fault when we may not.
+// makeDir makes a folder with its parents and fsyncs each folder that got a new entry: a power cut could otherwise lose
+// the folder's name, and with it the fsynced files in it. A folder that was there already may have been made by a run
+// that crashed before its fsync, so its parent is fsynced too; there a failure is no fault, since it may not be ours.
 func makeDir(disk vfs.FS, path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
