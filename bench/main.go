@@ -1,0 +1,49 @@
+// Command bench measures a gateway from outside and holds it to its word: it sends load by HTTP, keeps a ledger of what
+// was acknowledged, and looks the events up in the log afterwards. It imports nothing of the gateway's own code, so
+// that a fault there can not hide here.
+//
+//	go run ./bench load --target http://127.0.0.1:8080 --key sk_test_… --rate 100000 --ledger /tmp/ledger
+//
+// bench load --help explains the flags. Exit codes: 0 good, 1 not (the load could not run), 2 command line refused.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Load loadCommand `cmd:"" help:"Send load and measure how it is answered."`
+}
+
+// errRefused is a command line that asks for something that is not done.
+var errRefused = errors.New("refused")
+
+func main() {
+	var c cli
+	parsed := kong.Parse(&c, kong.Name("bench"), kong.Description("Load, and the truth of every 200."),
+		kong.UsageOnError(), kong.Exit(func(code int) {
+			if code != 0 {
+				code = 2
+			}
+			os.Exit(code)
+		}))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	switch err := parsed.Run(); {
+	case err == nil:
+	case errors.Is(err, errRefused):
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
