@@ -1,8 +1,6 @@
 package schema
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -56,24 +54,16 @@ businesses:
 
 	s := usage(t)
 	seen := make(map[string]int)
-	for _, r := range dump(t, g) {
-		if err := s.Validate(r.Value); err != nil {
-			t.Errorf("offset %d: %s: %v", r.Offset, r.Value, err)
+	for _, e := range harness.DumpJournal(t, g.DataDir) {
+		if err := s.Validate([]byte(e.Value)); err != nil {
+			t.Errorf("offset %d: %s: %v", e.Offset, e.Value, err)
 		}
-		var v struct {
-			Object, Business string
-			Livemode         bool
-			Name             string `json:"event_name"`
+		mode := map[bool]string{false: "testmode", true: "livemode"}[e.Livemode]
+		key, bucket, _ := strings.Cut(e.Key, "/"+mode+"/"+e.Name)
+		if key != e.Business || (e.Name == "hot") != (bucket != "") {
+			t.Errorf("offset %d: the key of %s is %q", e.Offset, e.Value, e.Key)
 		}
-		if err := json.Unmarshal(r.Value, &v); err != nil {
-			t.Fatal(err)
-		}
-		mode := map[bool]string{false: "testmode", true: "livemode"}[v.Livemode]
-		key, bucket, _ := strings.Cut(r.Key, "/"+mode+"/"+v.Name)
-		if key != v.Business || (v.Name == "hot") != (bucket != "") {
-			t.Errorf("offset %d: the key of %s is %q", r.Offset, r.Value, r.Key)
-		}
-		seen[v.Object]++
+		seen[e.Object]++
 	}
 	if want := map[string]int{"meter_event": 7, "meter_event_adjustment": 5}; fmt.Sprint(seen) != fmt.Sprint(want) {
 		t.Errorf("the log holds %v, want %v", seen, want)
@@ -105,29 +95,4 @@ func postForm(t *testing.T, g *harness.Gateway, path, form string) {
 	if res.StatusCode != 200 {
 		t.Fatalf("POST %s %s: %d", path, form, res.StatusCode)
 	}
-}
-
-type record struct {
-	Offset int64
-	Key    string
-	Value  json.RawMessage
-}
-
-// dump returns what the stopped gateway's journal holds.
-func dump(t *testing.T, g *harness.Gateway) (records []record) {
-	t.Helper()
-	out, errs, code := harness.Command(t, "journal", "dump", "--data-dir", g.DataDir)
-	if code != 0 {
-		t.Fatalf("journal dump: exit %d: %s", code, errs)
-	}
-	lines := bufio.NewScanner(strings.NewReader(out))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var r record
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			t.Fatalf("journal dump prints %q: %v", lines.Text(), err)
-		}
-		records = append(records, r)
-	}
-	return records
 }

@@ -29,7 +29,7 @@ func DumpJournal(tb testing.TB, dataDir string) []Event {
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			tb.Fatalf("journal dump prints %q: %v", lines.Text(), err)
 		}
-		e := Event{Partition: line.Partition, Offset: line.Offset, Key: line.Key, RecordMs: line.Time.UnixMilli()}
+		e := Event{Partition: line.Partition, Offset: line.Offset, Key: line.Key, RecordMs: line.Time.UnixMilli(), Value: string(line.Value)}
 		if err := json.Unmarshal(line.Value, &e); err != nil {
 			tb.Fatalf("a usage record is %q: %v", line.Value, err)
 		}

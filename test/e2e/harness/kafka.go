@@ -31,7 +31,7 @@ func ReadTopic(tb testing.TB, brokers []string, topic string) []Event {
 			tb.Fatalf("%s was not read to its end in a minute; left: %v; %v", topic, left, fetches.Errors())
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			e := Event{Partition: int(r.Partition), Offset: r.Offset, Key: string(r.Key), RecordMs: r.Timestamp.UnixMilli()}
+			e := Event{Partition: int(r.Partition), Offset: r.Offset, Key: string(r.Key), RecordMs: r.Timestamp.UnixMilli(), Value: string(r.Value)}
 			if err := json.Unmarshal(r.Value, &e); err != nil {
 				tb.Fatalf("%s-%d@%d is no JSON: %v: %q", topic, r.Partition, r.Offset, err, r.Value)
 			}

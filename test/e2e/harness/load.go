@@ -267,6 +267,7 @@ type Event struct {
 	Offset     int64
 	Key        string
 	RecordMs   int64             // the record's own timestamp
+	Value      string            `json:"-"` // the record's value as it is; the fields below are what it says
 	Object     string            `json:"object"`
 	Business   string            `json:"business"`
 	Livemode   bool              `json:"livemode"`
