@@ -247,14 +247,10 @@ func TestEveryErrorCodeInTheDocumentsIsSent(t *testing.T) {
 	}
 }
 
-// Every key of the configuration file, every variable and every flag is in docs/CONFIG.md, by the tags that decode them.
-func TestEverySettingIsDocumented(t *testing.T) {
+// That every setting is documented is a test of cmd/gateway, which knows their full names; here it is the reverse.
+func TestEveryVariableInTheDocumentsIsRead(t *testing.T) {
 	r := read(t)
-	config := r.text("docs/CONFIG.md")
-	if config == nil {
-		t.Fatal("docs/CONFIG.md does not exist")
-	}
-	tag := regexp.MustCompile(`\b(yaml|env):"([^",]+)"`)
+	tag := regexp.MustCompile(`\benv:"([^",]+)"`)
 	known := make(map[string]bool)
 	for _, s := range r.sources {
 		if s.dir() != "cmd/gateway" || s.isTest() {
@@ -266,10 +262,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 				return true
 			}
 			for _, m := range tag.FindAllStringSubmatch(field.Tag.Value, -1) {
-				known[m[2]] = true
-				if !regexp.MustCompile(`\b` + regexp.QuoteMeta(m[2]) + `\b`).Match(config.data) {
-					t.Errorf("%s: the setting %s is not in docs/CONFIG.md", r.line(field.Pos()), m[2])
-				}
+				known[m[1]] = true
 			}
 			return true
 		})
