@@ -7,8 +7,7 @@
 #   kafka.sh stop  [NODE...]      stop nodes (SIGTERM)
 #   kafka.sh kill9 [NODE...]      kill nodes (SIGKILL)
 #   kafka.sh status               one line a node
-#   kafka.sh cli NAME ARGS...     a command line tool: topics, consume, dump, producers, configs, groups, offsets, perf,
-#                                 quorum, or a class name
+#   kafka.sh cli NAME ARGS...     a command line tool: topics, consume, dump, configs, or a class name
 #   kafka.sh run NODE             one node in the foreground, in place of this shell: for a parent that watches it
 #
 # Environment:
@@ -221,12 +220,7 @@ cli() { # NAME ARGS...
     topics) name=org.apache.kafka.tools.TopicCommand ;;
     consume) name=org.apache.kafka.tools.consumer.ConsoleConsumer ;;
     dump) name=org.apache.kafka.tools.DumpLogSegments ;;
-    producers) name=org.apache.kafka.tools.TransactionsCommand ;;
     configs) name=kafka.admin.ConfigCommand ;;
-    groups) name=org.apache.kafka.tools.consumer.group.ConsumerGroupCommand ;;
-    offsets) name=org.apache.kafka.tools.GetOffsetShell ;;
-    perf) name=org.apache.kafka.tools.ProducerPerformance ;;
-    quorum) name=org.apache.kafka.tools.MetadataQuorumCommand ;;
   esac
   install
   tool "$name" "$@"

@@ -127,18 +127,7 @@ func (c *Cluster) Resume(number int) { c.t.Helper(); c.signal(number, syscall.SI
 // CLI runs one of Kafka's command line tools (the names are listed in kafka.sh) and returns its standard output.
 func (c *Cluster) CLI(args ...string) string {
 	c.t.Helper()
-	out, err := c.TryCLI(args...)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return out
-}
-
-// TryCLI is CLI for a tool that may fail.
-func (c *Cluster) TryCLI(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), cliMax)
-	defer cancel()
-	return script(ctx, c.env, append([]string{"cli"}, args...)...)
+	return cli(c.t, c.env, args)
 }
 
 // Tool runs a command line tool without a cluster, such as "dump" on a segment file of the journal.
@@ -146,9 +135,14 @@ func Tool(t testing.TB, args ...string) string {
 	t.Helper()
 	require(t)
 	install(t)
+	return cli(t, os.Environ(), args)
+}
+
+func cli(t testing.TB, env, args []string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), cliMax)
 	defer cancel()
-	out, err := script(ctx, os.Environ(), append([]string{"cli"}, args...)...)
+	out, err := script(ctx, env, append([]string{"cli"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,14 +15,11 @@ package harness
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -41,51 +38,6 @@ const (
 
 // startMax is how long a gateway may take until it is ready, on two busy cores with a race-free binary.
 const startMax = 30 * time.Second
-
-// buildDir is where the gateway was built, for Main to remove; empty until a test needed it.
-var buildDir string
-
-var build = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("GATEWAY_BIN"); path != "" { // an outside build, for example with -race
-		return path, nil
-	}
-	dir, err := os.MkdirTemp("", "tollgate-e2e-")
-	if err != nil {
-		return "", err
-	}
-	buildDir = dir
-	root, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "gateway")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/gateway")
-	cmd.Dir = filepath.Dir(strings.TrimSpace(string(root)))
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/gateway: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-// Main runs a package's tests and removes the binary if they built one: func TestMain(m *testing.M) { harness.Main(m) }.
-func Main(m *testing.M) {
-	code := m.Run()
-	if buildDir != "" {
-		os.RemoveAll(buildDir)
-	}
-	os.Exit(code)
-}
-
-// binary is the path of the gateway, built on the first call.
-func binary(tb testing.TB) string {
-	tb.Helper()
-	path, err := build()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return path
-}
 
 // Options say how to start a gateway. The zero value is the embedded journal in a folder of the test.
 type Options struct {
@@ -300,39 +252,6 @@ func Eventually(tb testing.TB, max time.Duration, what string, cond func() bool)
 		}
 	}
 	tb.Fatalf("not within %s: %s", max, what)
-}
-
-var probe = &http.Client{Timeout: 2 * time.Second}
-
-func get(url string) (int, string) {
-	res, err := probe.Get(url)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer res.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, 8<<20))
-	return res.StatusCode, string(body)
-}
-
-// Post sends one JSON request and returns status, decoded body and headers; status 0 and the error when no answer came.
-func Post(url, bearer, body string, headers ...string) (int, map[string]any, http.Header, error) {
-	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+bearer)
-	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	res, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	defer res.Body.Close()
-	var v map[string]any
-	err = json.NewDecoder(io.LimitReader(res.Body, 8<<20)).Decode(&v)
-	return res.StatusCode, v, res.Header, err
 }
 
 // safeBuffer collects what a process prints while a test reads it.
