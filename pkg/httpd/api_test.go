@@ -133,6 +133,7 @@ func TestRefusalsAreTheContractsEnvelopes(t *testing.T) {
 		{"half a zstd", call{path: streamPath, key: token, body: zstandard(oneEvent)[:40], header: header("Content-Encoding", "zstd")}, 400, "invalid_request_error", "invalid_fields", "not valid zstd"},
 		{"a gzip bomb", call{path: streamPath, key: token, body: gzipped(strings.Repeat(" ", 10<<20)), header: header("Content-Encoding", "gzip")}, 413, "invalid_request_error", "request_too_large", "1048576"},
 		{"a zstd bomb", call{path: streamPath, key: token, body: zstandard(strings.Repeat(" ", 10<<20)), header: header("Content-Encoding", "zstd")}, 413, "invalid_request_error", "request_too_large", "1048576"},
+		{"a zstd of a window that is too large", call{path: streamPath, key: token, body: zstandard(oneEvent, zstd.WithWindowSize(16<<20)), header: header("Content-Encoding", "zstd")}, 400, "invalid_request_error", "invalid_fields", "window of 8 MiB"},
 		{"a body over the cap", call{path: streamPath, key: token, body: strings.Repeat(" ", 1<<20+1)}, 413, "invalid_request_error", "request_too_large", "1048576"},
 
 		{"a session with parameters", call{path: sessionPath, key: testKey, body: `{"ttl":1}`}, 400, "invalid_request_error", "invalid_fields", "no parameters"},
@@ -426,15 +427,16 @@ func gzipped(text string) string {
 }
 
 // zstandard encodes as a stream does, without the length of the content.
-func zstandard(text string) string {
+func zstandard(text string, options ...zstd.EOption) string {
 	var b bytes.Buffer
-	w, err := zstd.NewWriter(&b)
+	w, err := zstd.NewWriter(&b, options...)
 	if err != nil {
 		panic(err)
 	}
 	for len(text) > 0 {
 		n := min(len(text), 4096)
 		_, _ = w.Write([]byte(text[:n]))
+		_ = w.Flush()
 		text = text[n:]
 	}
 	_ = w.Close()

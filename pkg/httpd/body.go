@@ -19,7 +19,8 @@ const (
 	// keptBodyBytes is the largest body buffer that is kept for the next request, here and in the library.
 	keptBodyBytes = 64 << 10
 	// zstdWindowMax is the largest window that a zstd body may ask for: what encoders use for streams of unknown
-	// length at their usual levels. The window is part of the output, so it costs nothing by itself.
+	// length at their usual levels, however short the stream then is. The window is part of the output, so it costs
+	// nothing by itself.
 	zstdWindowMax = 8 << 20
 )
 
@@ -44,7 +45,9 @@ func newDecoders(cfg *Config) (*decoders, error) {
 	z, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(0),
 		zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(uint64(cfg.BodyBytesMax)),
+		// It takes a window over its memory for too large, whatever the content is. So it has the memory of the largest
+		// window, as often as it decodes at once, which is once a core, and inflate looks at the length.
+		zstd.WithDecoderMaxMemory(uint64(max(cfg.BodyBytesMax, zstdWindowMax))),
 		zstd.WithDecoderMaxWindow(zstdWindowMax))
 	if err != nil {
 		return nil, err
@@ -106,10 +109,15 @@ func (s *Server) inflate(x *exchange, r *reading, body []byte) *stripe.Error {
 		err = r.gunzip(body, s.cfg.BodyBytesMax)
 	} else {
 		r.inflated, err = s.decoders.zstd.DecodeAll(body, r.inflated[:0])
+		if err == nil && len(r.inflated) > s.cfg.BodyBytesMax {
+			err = errInflatedTooLarge
+		}
 	}
 	switch {
-	case errors.Is(err, errInflatedTooLarge), errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
+	case errors.Is(err, errInflatedTooLarge), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return inflatedTooLarge(s.cfg.BodyBytesMax)
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return stripe.CorruptEncoding("zstd within a window of 8 MiB") // zstdWindowMax, or a block larger than its own window
 	case err != nil:
 		return stripe.CorruptEncoding(string(encoding))
 	}
