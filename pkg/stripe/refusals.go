@@ -139,7 +139,7 @@ func HeadTooLarge() *Error {
 // BodyTooLarge: the body, as sent or decompressed, is longer than bytesMax. What was not read is not waited for.
 func BodyTooLarge(bytesMax int) *Error {
 	e := invalidRequest(statusRequestEntityTooLarge, "request_too_large",
-		"The request body is larger than "+strconv.Itoa(bytesMax)+" bytes. Send fewer events in a request. Nothing was stored.")
+		"The request body is larger than "+strconv.Itoa(bytesMax)+" bytes. Send less in one request. Nothing was stored.")
 	e.Close = true
 	return e
 }
