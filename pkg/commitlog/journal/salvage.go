@@ -51,6 +51,9 @@ type salvage struct {
 	flaws  []flaw
 	next   int64 // offset behind what is kept
 	lost   bool  // the bytes before could not be kept
+
+	strayAt   int64 // position up to which the file holds what belongs to another one
+	strayNext int64 // offset behind it, there
 }
 
 func salvageSegment(b []byte, base, limit int64, saved mark) *salvage {
@@ -86,6 +89,11 @@ func (s *salvage) step(at int64) int64 {
 			s.skipTo(h.BaseOffset)
 			return at
 		}
+		if s.stray(h, at, end) {
+			f := flaw{position: at, bytes: end - at, reason: reason + ", as if the file had another's name"}
+			s.flaws, s.lost = append(s.flaws, f), true
+			return end
+		}
 		return s.restore(at, end, reason)
 	case errors.Is(err, recordbatch.ErrShort):
 		err = errors.New("the file ends in the middle of a batch")
@@ -119,6 +127,20 @@ func (s *salvage) gapBefore(h recordbatch.Header, end int64) bool {
 		return false
 	}
 	return s.endsAt(end) == h.NextOffset()
+}
+
+// stray tells whether a sound batch at the start of the file belongs to another one, whose copy got the wrong name: rot
+// does not make the offsets of two batches agree. To give them offsets of this file would double their records.
+func (s *salvage) stray(h recordbatch.Header, at, end int64) bool {
+	if at != s.strayAt {
+		return false
+	}
+	follower, err := recordbatch.Verify(s.b[end:])
+	agrees := err == nil && follower.BaseOffset == h.NextOffset() || at > 0 && h.BaseOffset == s.strayNext
+	if agrees {
+		s.strayAt, s.strayNext = end, h.NextOffset()
+	}
+	return agrees
 }
 
 // plausible tells whether so many offsets may have been lost with so many bytes.

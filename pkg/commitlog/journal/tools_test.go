@@ -155,6 +155,54 @@ func TestRepairSetsTheDamagedFileAsideAndTouchesNoOther(t *testing.T) {
 	}
 }
 
+// A copy under a wrong name, as an operator or a backup may leave it, must not become records that are there twice.
+func TestRepairDoublesNothingFromAFileWithAWrongName(t *testing.T) {
+	pristine := newSmall(t)
+	list, err := listSegments(pristine.fs, smallDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second, last := list[0].path, list[1].path, list[len(list)-1].path
+	for name, files := range map[string][2]string{ // from, to
+		"an old one over a later one": {first, second},
+		"a later one over an old one": {second, first},
+		"behind the last one":         {first, segmentPath(smallDir, 1000)},
+		"an old one over the last":    {first, last},
+	} {
+		s := *pristine
+		s.fs = pristine.fs.Clone()
+		s.cfg.FS = s.fs
+		content := slurp(t, s.fs, files[0])
+		if err := s.fs.Remove(files[1]); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		spill(t, s.fs, files[1], content)
+		if err := Repair(s.fs, "journal", time.UnixMilli(0), new(bytes.Buffer)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var dump bytes.Buffer
+		if err := Dump(s.fs, "journal", DumpOptions{Partition: -1}, &dump); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		seen := map[string]bool{}
+		for line := range strings.Lines(dump.String()) {
+			var r dumpedRecord
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatal(err)
+			}
+			if value := string(r.Value) + r.ValueBase64; seen[value] {
+				t.Errorf("%s: %s is there twice", name, strings.TrimSpace(line))
+			} else {
+				seen[value] = true
+			}
+		}
+		if len(seen) < len(s.values)/2 {
+			t.Errorf("%s: %d values of %d are left", name, len(seen), len(s.values))
+		}
+		mustClose(t, mustOpen(t, s.cfg))
+	}
+}
+
 // An interrupted repair must leave a journal that a second one repairs: no batch may be lost on the way.
 func TestARepairThatCrashesCanBeRepeated(t *testing.T) {
 	pristine := newSmall(t)
