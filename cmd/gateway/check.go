@@ -142,16 +142,23 @@ func (k *checker) kafka() {
 	if q.ClientID == "" {
 		k.refuse("kafka.client_id", "", "is empty", "leave it out for tollgate")
 	}
-	if (q.TLS.Cert == "") != (q.TLS.Key == "") {
-		k.refuse("kafka.tls.cert", q.TLS.Cert, "a client certificate needs kafka.tls.cert and kafka.tls.key", "give both or neither")
-	}
-	if q.TLS.CA != systemCA {
-		k.readable("kafka.tls.ca", q.TLS.CA)
-	}
-	for key, file := range map[string]string{"kafka.tls.cert": q.TLS.Cert, "kafka.tls.key": q.TLS.Key} {
-		k.readable(key, file)
-	}
+	k.kafkaTLS()
 	k.sasl()
+}
+
+func (k *checker) kafkaTLS() {
+	t := k.c.Kafka.TLS
+	if (t.Cert == "") != (t.Key == "") {
+		k.refuse("kafka.tls.cert", t.Cert, "a client certificate needs kafka.tls.cert and kafka.tls.key", "give both or neither")
+	}
+	if t.CA != systemCA {
+		k.readable("kafka.tls.ca", t.CA)
+	}
+	k.readable("kafka.tls.cert", t.Cert)
+	k.readable("kafka.tls.key", t.Key)
+	if _, err := t.config(); err != nil {
+		k.refuse("kafka.tls", "", err.Error(), "give PEM files: the CA that signed the brokers' certificates, a client certificate and its key")
+	}
 }
 
 func (k *checker) sasl() {

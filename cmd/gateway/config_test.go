@@ -158,6 +158,8 @@ func TestConfigurationErrorsNamePlaceValueReasonAndRemedy(t *testing.T) {
 	f("tls file missing", "", settings{TLSCert: "/nope/c.pem", TLSKey: "/nope/k.pem"}, "GATEWAY_TLS_CERT", "/nope/c.pem", "no such file")
 	f("signing keys missing", "session_keys: /nope/keys\n", settings{}, "gateway.yaml:1", "session_keys", "/nope/keys", "no such file", "openssl rand")
 	f("signing keys malformed", "session_keys: config_test.go\n", settings{}, "gateway.yaml:1", "session_keys", "line 1")
+	f("kafka CA that is none", "kafka: {tls: {ca: config_test.go}}\n", settings{}, "gateway.yaml:1", "kafka.tls", "config_test.go holds no PEM certificate")
+	f("kafka certificate without its key", "kafka:\n  tls: {cert: config_test.go, key: load.go}\n", settings{}, "gateway.yaml:2", "kafka.tls", "config_test.go does not go with load.go")
 	f("sasl without mechanism", "kafka: {sasl: {username: u, password: hunter2}}\n", settings{}, "gateway.yaml:1", "mechanism")
 	f("sasl two passwords", "kafka: {sasl: {mechanism: PLAIN, username: u, password: hunter2, password_file: /dev/null}}\n", settings{}, "and not both")
 	f("everybody without a key", "listen: 0.0.0.0:8080\n", settings{}, "gateway.yaml:1", "no API key is configured", "GATEWAY_API_KEYS")

@@ -107,7 +107,7 @@ func (g *gateway) openKafka() (*kafkalog.Log, error) {
 	}
 	encryption, err := k.TLS.config()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("kafka.tls: %w", err)
 	}
 	password, err := k.SASL.secret()
 	if err != nil {
@@ -147,17 +147,17 @@ func (t KafkaTLSConfig) config() (*tls.Config, error) {
 	if t.CA != "" && t.CA != systemCA {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.ca: %w", err)
+			return nil, err
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &ConfigError{Where: t.CA, Key: "kafka.tls.ca", Reason: "holds no PEM certificate", Remedy: "give the CA that signed the brokers' certificates"}
+			return nil, fmt.Errorf("%s holds no PEM certificate", t.CA)
 		}
 	}
 	if t.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.cert: %w", err)
+			return nil, fmt.Errorf("%s does not go with %s: %w", t.Cert, t.Key, err)
 		}
 		c.Certificates = []tls.Certificate{cert}
 	}
