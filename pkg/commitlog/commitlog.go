@@ -98,8 +98,8 @@ type Reader interface {
 	Close() error
 }
 
-// AppendWait appends a set and waits for all of it, for callers that write rarely. When ctx ends first, the outcome
-// is unknown and the batches still belong to the log.
+// AppendWait appends a set and waits for all of it: for tests, benchmarks, and the planned rooms that write rarely. When
+// ctx ends first, the outcome is unknown and the batches still belong to the log.
 func AppendWait(ctx context.Context, log Log, set ...*Batch) error {
 	done := make(chan *Batch, len(set))
 	for _, b := range set {

@@ -13,6 +13,9 @@ const recordBytesExtra = 5 + 1 + binary.MaxVarintLen64 + 5
 
 // AppendBody appends the part of a record that does not depend on its batch: key length, key, value length, value
 // and a count of no headers. A nil key or value is null.
+//
+// Package ingest writes the same bytes piece by piece into its frames, without a value in one slice to hand over; a test
+// there holds the two together. This is the form for everybody else.
 func AppendBody(dst, key, value []byte) []byte {
 	dst = appendField(dst, key)
 	dst = appendField(dst, value)
