@@ -4,7 +4,10 @@
 //
 //	go run ./bench load --target http://127.0.0.1:8080 --key sk_test_… --rate 100000 --ledger /tmp/ledger
 //
-// bench load --help explains the flags. Exit codes: 0 good, 1 not (the load could not run), 2 command line refused.
+//	go run ./bench verify --ledger /tmp/ledger --journal data
+//
+// --help explains the flags. Exit codes: 0 good; 1 not: a load that could not run, an acknowledged event that is not in
+// the log; 2 command line refused.
 package main
 
 import (
@@ -19,7 +22,8 @@ import (
 )
 
 type cli struct {
-	Load loadCommand `cmd:"" help:"Send load and measure how it is answered."`
+	Load   loadCommand   `cmd:"" help:"Send load and measure how it is answered."`
+	Verify verifyCommand `cmd:"" help:"Look up in the log what a load was told is there."`
 }
 
 // errRefused is a command line that asks for something that is not done.
