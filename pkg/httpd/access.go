@@ -34,6 +34,23 @@ func (s *Server) verifySession(x *exchange) *stripe.Error {
 	return s.permit(x, session.Key)
 }
 
+// entitled says why the sender of a head may not send a large body. Memory for one is held before it has arrived, so who
+// shows no credential for an endpoint must not be able to use up the budget of all.
+func (s *Server) entitled(head []byte, index *headIndex) *stripe.Error {
+	x := s.exchanges.get(s)
+	defer s.exchanges.put(x)
+	x.head, x.index, x.receivedMs = head, index, s.cfg.now().UnixMilli()
+	target := x.text(index.target)
+	if x.route = routeOf(target); x.route == &noRoute {
+		return stripe.NotFound(string(x.text(index.method)), string(pathOf(target)))
+	}
+	if x.route.limit == limitSession {
+		return s.verifySession(x)
+	}
+	_, r := s.authenticate(x)
+	return r
+}
+
 // permit checks permission and account, and finds the business's limits. A session has the permissions that its key
 // has now, not those it had when it was opened.
 func (s *Server) permit(x *exchange, key *auth.Key) *stripe.Error {

@@ -88,15 +88,15 @@ func (c *conn) readHead(p []byte) (int, error) {
 	for {
 		if c.w > 0 {
 			n, r := c.wire.readHead(c.in[:c.w])
-			if r == nil && n > 0 {
-				c.r, c.headEnd = n, n
-				r = c.holdBody()
-			}
 			if r != nil {
 				c.refusal = r
 				return c.refuse(p)
 			}
 			if n > 0 {
+				c.r, c.headEnd = n, n
+				if r := c.holdBody(); r != nil {
+					c.refusal, c.midBody = r, true // the library learns of it when it asks for the body
+				}
 				break
 			}
 			c.enter(phaseHead)
@@ -244,7 +244,7 @@ func (c *conn) ended(p []byte, atHead bool, err error) (int, error) {
 	return c.refuse(p)
 }
 
-// holdBody takes the memory for the body that has begun from the server's budget.
+// holdBody takes the memory for the body that has begun from the server's budget, if its sender may have some.
 func (c *conn) holdBody() *stripe.Error {
 	if c.wire.state == wireHead || c.bodyHeld > 0 {
 		return nil
@@ -253,8 +253,11 @@ func (c *conn) holdBody() *stripe.Error {
 	if c.wire.state != wireBody {
 		size = c.wire.got + c.wire.left
 	}
-	if size <= smallBodyBytes || c.wire.state == wireBody && size > int64(c.srv.cfg.BodyBytesMax) {
+	if size <= smallBodyBytes || size > int64(c.srv.cfg.BodyBytesMax) {
 		return nil // or it is too large, and the library refuses it before it reads
+	}
+	if r := c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index); r != nil {
+		return r
 	}
 	hold := int64(c.srv.cfg.BodyBytesMax)
 	if c.srv.bodyBytes.Add(hold) > c.srv.cfg.BodiesBytesMax {

@@ -159,7 +159,7 @@ func TestARefusedClientThatIsStillSendingSeesWhy(t *testing.T) {
 
 func TestLargeBodiesHaveABudget(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.BodiesBytesMax = 2 << 20 })
-	begun := "POST " + streamPath + " HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat(" ", 1000)
+	begun := "POST " + streamPath + " HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + f.token(testKey) + "\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat(" ", 1000)
 	var held []net.Conn
 	for range 2 {
 		nc := f.dial()
@@ -179,6 +179,35 @@ func TestLargeBodiesHaveABudget(t *testing.T) {
 		_ = nc.Close()
 	}
 	waitFor(t, "the budget is free again", func() bool { return f.srv.bodyBytes.Load() == 0 })
+}
+
+// TestALargeBodyIsHeldForNobodyWithoutACredential: the memory for a large body is taken before it arrives, and must not
+// be had for a head alone.
+func TestALargeBodyIsHeldForNobodyWithoutACredential(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.BodiesBytesMax = 1 << 20 })
+	for _, row := range []struct {
+		path, credential, framing string
+		status                    int
+		envelope                  string
+	}{
+		{streamPath, "", "Content-Length: 1000000\r\n\r\n", 401, `"code"`},
+		{streamPath, testKey, "Content-Length: 1000000\r\n\r\n", 401, `"code"`},
+		{streamPath, "nonsense", "Transfer-Encoding: chunked\r\n\r\nfffff\r\n", 401, `"code"`},
+		{"/v1/billing/meter_events", "sk_test_wrong", "Content-Length: 100000\r\n\r\n", 401, "Invalid API key"},
+		{"/v1/nowhere", testKey, "Content-Length: 100000\r\n\r\n", 404, "Unrecognized request URL"},
+		{"/v2/nowhere", testKey, "Content-Length: 100000\r\n\r\n", 404, `"not_found"`},
+	} {
+		nc := f.dial()
+		write(t, nc, "POST "+row.path+" HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k1\r\nAuthorization: Bearer "+row.credential+"\r\n"+row.framing)
+		answers := readAnswers(t, nc)
+		if len(answers) != 1 || answers[0].status != row.status || !strings.Contains(string(answers[0].body), row.envelope) ||
+			answers[0].header.Get("Idempotency-Key") != "k1" {
+			t.Errorf("%s with %q: %v", row.path, row.credential, answers)
+		}
+		if held := f.srv.bodyBytes.Load(); held != 0 {
+			t.Errorf("%s with %q: %d bytes are held", row.path, row.credential, held)
+		}
+	}
 }
 
 func waitFor(t testing.TB, what string, cond func() bool) {

@@ -35,7 +35,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 // passAll reads a connection as the library does, by buffers of 4 KiB, and returns what the client wrote of the requests
 // that came through: the heads as they were, and the bodies.
 func passAll(stream []byte, step int) (passed []byte, c *conn, r *stripe.Error) {
-	srv := &Server{cfg: Config{BodyBytesMax: 1 << 20, BodiesBytesMax: 1 << 30}}
+	srv := &Server{cfg: Config{BodyBytesMax: smallBodyBytes, BodiesBytesMax: 1 << 30}}
 	c = &conn{Conn: &pieces{stream: stream, step: step}, srv: srv, in: make([]byte, testWireLimits.headBytesMax+64)}
 	c.wire.limits = &testWireLimits
 	buf := make([]byte, 4<<10)
