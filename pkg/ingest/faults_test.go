@@ -48,8 +48,9 @@ func TestWhatARequestIsToldIsTrueUnderRace(t *testing.T) {
 	}
 }
 
-// moody answers after random times with random outcomes, and sometimes for ever, until calm is closed.
-func moody(seed uint64, calm chan struct{}) func(b *commitlog.Batch) (bool, error) {
+// moody answers after random times with random outcomes; so many of a hundred batches it keeps for longer than anybody
+// waits, or until calm is closed.
+func moody(seed uint64, kept int, calm chan struct{}) func(b *commitlog.Batch) (bool, error) {
 	var mu sync.Mutex
 	dice := rand.New(rand.NewPCG(seed, 77))
 	roll := func(n int) int {
@@ -58,12 +59,12 @@ func moody(seed uint64, calm chan struct{}) func(b *commitlog.Batch) (bool, erro
 		return dice.IntN(n)
 	}
 	return func(*commitlog.Batch) (bool, error) {
-		switch roll(100) {
-		case 0, 1, 2, 3, 4, 5, 6, 7, 8, 9: // at once
-		case 10, 11, 12:
+		switch mood := roll(100); {
+		case mood < 10: // at once
+		case mood < 13:
 			time.Sleep(time.Duration(roll(100)) * time.Millisecond)
-		case 13:
-			select { // longer than anybody waits
+		case mood < 13+kept:
+			select {
 			case <-calm:
 			case <-time.After(time.Second):
 			}
@@ -97,12 +98,17 @@ func faults(t *testing.T, seed uint64, requestsEach int, told map[error]int) {
 	log := newFakeLog(t, partitions)
 	log.batchBytesMax = 2000 << dice.IntN(4)
 	calm := make(chan struct{})
-	log.answer = moody(seed, calm)
 	partitionBacklog := 4096 << dice.IntN(4)
+	backlog, kept := partitionBacklog*(1+dice.IntN(3)), 1
+	if seed%4 == 0 {
+		// Batches that the log keeps fill the whole backlog, and frames time out in their rings.
+		partitionBacklog, backlog, kept = 4096, 4096, 30
+	}
+	log.answer = moody(seed, kept, calm)
 	g := open(t, log, Config{
 		Rings: 1 + dice.IntN(3), RingBytes: 8192 << dice.IntN(3), FrameBytesMax: 4096,
 		Tickets: 4 + dice.IntN(40), WaitMax: 50 * time.Millisecond, BatchRecordsMax: 1 + dice.IntN(20),
-		PartitionBacklogBytesMax: partitionBacklog, BacklogBytesMax: partitionBacklog * (1 + dice.IntN(3)),
+		PartitionBacklogBytesMax: partitionBacklog, BacklogBytesMax: backlog,
 		PauseMin: time.Duration(1+dice.IntN(1000)) * time.Microsecond,
 	})
 	clients := make([][]request, 24)
