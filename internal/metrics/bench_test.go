@@ -55,7 +55,7 @@ func BenchmarkHistogram(b *testing.B) {
 func BenchmarkLabelSet(b *testing.B) {
 	b.Run("tollgate", func(b *testing.B) {
 		s := (*Registry)(nil).LabelSet("tollgate_a_total", "A.", "business", 1000)
-		name := []byte("acct_demo")
+		name := "acct_demo"
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				s.With(name).Add(1)
@@ -64,10 +64,10 @@ func BenchmarkLabelSet(b *testing.B) {
 	})
 	b.Run("client_golang", func(b *testing.B) {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "a"}, []string{"business"})
-		name := []byte("acct_demo")
+		name := "acct_demo"
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				v.WithLabelValues(string(name)).Inc()
+				v.WithLabelValues(name).Inc()
 			}
 		})
 	})

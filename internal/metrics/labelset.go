@@ -33,24 +33,12 @@ func newLabelSet(name, help, label string, namesMax int) *LabelSet {
 }
 
 // With returns the counter of a name. It allocates only when the name is new and there is room for it.
-func (s *LabelSet) With(name []byte) *Counter {
-	known := *s.known.Load()
-	if c, ok := known[string(name)]; ok {
-		return c
-	}
-	// Beyond the cap strangers' names neither make garbage nor queue for a mutex.
-	if len(known) >= s.namesMax {
-		return s.rest
-	}
-	return s.add(string(name))
-}
-
-// WithString is With for a name that is already a string.
-func (s *LabelSet) WithString(name string) *Counter {
+func (s *LabelSet) With(name string) *Counter {
 	known := *s.known.Load()
 	if c, ok := known[name]; ok {
 		return c
 	}
+	// Beyond the cap strangers' names neither make garbage nor queue for a mutex.
 	if len(known) >= s.namesMax {
 		return s.rest
 	}

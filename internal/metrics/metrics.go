@@ -11,7 +11,7 @@
 //
 //	full.Add(1)
 //	fsync.Observe(int64(took))                      // nanoseconds
-//	byBusiness.With([]byte("acct_demo")).Add(100)
+//	byBusiness.With("acct_demo").Add(100)
 //
 // Asking twice for a name with the same labels returns the same metric. A nil *Registry hands out metrics that
 // work and are exported nowhere, so that a room's tests need no registry. Everything may be called from many
@@ -24,7 +24,6 @@ package metrics
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -33,7 +32,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/common/expfmt"
 )
 
 // Registry is a set of named metrics. Use New; nil works too and exports nothing.
@@ -87,21 +85,6 @@ func (r *Registry) LabelSet(name, help, label string, namesMax int) *LabelSet {
 // Handler answers a scrape.
 func (r *Registry) Handler() http.Handler {
 	return promhttp.HandlerFor(r.gatherer(), promhttp.HandlerOpts{})
-}
-
-// WriteText writes every metric in Prometheus' text form, as Handler would.
-func (r *Registry) WriteText(w io.Writer) error {
-	families, err := r.gatherer().Gather()
-	if err != nil {
-		return fmt.Errorf("gather metrics: %w", err)
-	}
-	enc := expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeTextPlain))
-	for _, f := range families {
-		if err := enc.Encode(f); err != nil {
-			return fmt.Errorf("write metric %s: %w", f.GetName(), err)
-		}
-	}
-	return nil
 }
 
 func (r *Registry) gatherer() prometheus.Gatherer {

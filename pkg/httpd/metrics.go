@@ -76,7 +76,7 @@ func (m *serverMetrics) refuse(r *stripe.Error) {
 	if code == "" {
 		code = r.Code
 	}
-	m.refused.WithString(code).Add(1)
+	m.refused.With(code).Add(1)
 }
 
 func (m *serverMetrics) acknowledged(x *exchange) {

@@ -144,7 +144,7 @@ func (p *purses) of(id string) *purse {
 	defer p.mu.Unlock()
 	found := p.byID[id]
 	if found == nil {
-		found = &purse{accepted: p.accepted.WithString(id)}
+		found = &purse{accepted: p.accepted.With(id)}
 		p.byID[id] = found
 	}
 	return found

@@ -1,7 +1,7 @@
 package ingest
 
 import (
-	"bytes"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -12,10 +12,8 @@ func TestMetricsAreExported(t *testing.T) {
 	r := metrics.New()
 	g := open(t, newFakeLog(t, 1), Config{Metrics: r})
 	wantErr(t, "Submit", submit(g, "key", "value", "key", "value"), nil)
-	var text bytes.Buffer
-	if err := r.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
+	answer := httptest.NewRecorder()
+	r.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
 		`tollgate_ingest_full_total{what="ring"} 0`,
 		`tollgate_ingest_batch_records_sum 2`,
@@ -23,7 +21,7 @@ func TestMetricsAreExported(t *testing.T) {
 		`tollgate_ingest_ring_capacity_bytes `,
 		`tollgate_ingest_tickets_in_use 0`,
 	} {
-		if !strings.Contains(text.String(), want) {
+		if !strings.Contains(answer.Body.String(), want) {
 			t.Errorf("no %q in what is exported", want)
 		}
 	}

@@ -43,6 +43,6 @@ func (c *counts) register(r *metrics.Registry, l *Log) {
 
 func (c *counts) answer(code int16) {
 	if code != 0 {
-		c.answers.WithString(ruleFor(code).name).Add(1) // as Kafka spells it, to be looked up
+		c.answers.With(ruleFor(code).name).Add(1) // as Kafka spells it, to be looked up
 	}
 }
