@@ -45,8 +45,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// binary is the path of the gateway, built on the first call.
-func binary(tb testing.TB) string {
+// Binary is the path of the gateway, built on the first call.
+func Binary(tb testing.TB) string {
 	tb.Helper()
 	path, err := build()
 	if err != nil {

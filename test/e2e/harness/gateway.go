@@ -80,7 +80,7 @@ func Start(tb testing.TB, o Options) *Gateway {
 	if o.Admin == "" {
 		o.Admin = freeAddr(tb)
 	}
-	args := append(append([]string{}, o.Wrap...), binary(tb), "serve",
+	args := append(append([]string{}, o.Wrap...), Binary(tb), "serve",
 		"--listen", o.Listen, "--admin-listen", o.Admin, "--data-dir", o.DataDir)
 	if o.APIKeys != "-" {
 		args = append(args, "--api-keys", o.APIKeys)
@@ -232,7 +232,7 @@ func (g *Gateway) Metric(name string, labels ...string) float64 {
 // Command runs another command of the binary, such as "journal", "verify", and returns what it printed and its code.
 func Command(tb testing.TB, args ...string) (stdout, stderr string, code int) {
 	tb.Helper()
-	cmd := exec.Command(binary(tb), args...)
+	cmd := exec.Command(Binary(tb), args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
