@@ -12,7 +12,7 @@
 //	                         Append                            ▼
 //
 // A batch is sent again, the same bytes under the same producer id and sequence, until a broker answers; then it is in
-// the log once. rules in outcome.go says what each answer means. What a batch can come to without having been answered:
+// the log once. rules in outcome.go says what each answer means. How a batch can end without an answer:
 // ErrUnavailable when it certainly never reached a log and the partition has been unanswered for StallMax; ErrUnknown
 // when it may have and the log is closed, or the broker has forgotten our sequence. While a partition is stalled, new
 // batches for it are turned away at once.
