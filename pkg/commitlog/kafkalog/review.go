@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tollgate/pkg/commitlog"
@@ -66,7 +67,7 @@ func (l *Log) review(now time.Time) {
 	l.away = nil
 	switch {
 	case !l.configured:
-		l.away = fmt.Errorf("%w: Kafka at %v: %w", commitlog.ErrUnavailable, l.config.Brokers, l.watchErr)
+		l.away = fmt.Errorf("%w: Kafka at %s: %w; it is tried again by itself", commitlog.ErrUnavailable, strings.Join(l.config.Brokers, ","), l.watchErr)
 	case l.watchErr != nil && now.Sub(l.watchFailing) > l.config.StallMax:
 		l.away = fmt.Errorf("%w: no broker has answered for %v: %w", commitlog.ErrUnavailable, now.Sub(l.watchFailing).Round(time.Second), l.watchErr)
 	}
