@@ -1,9 +1,9 @@
 // Package auth decides who is asking: API keys, what restricted keys may do, and meter event session tokens.
 //
-// Keys, SigningKeys and a Key are immutable; Sessions alone changes. Keys are the configured API keys of every business, held as salted
-// hashes only. SigningKeys are the secrets that session tokens are signed with: the first signs, all verify. A Key is
-// one API key as the rest of the gateway knows it: business, mode, permissions, and a public fingerprint. Sessions
-// holds the Keys and SigningKeys in force, mints tokens and verifies them; Update replaces both at once.
+// Three types are immutable. A Key is one API key as the rest of the gateway knows it: business, mode, permissions, and
+// a public fingerprint. Keys are the configured API keys of every business, held as salted hashes only. SigningKeys are
+// the secrets that session tokens are signed with: the first signs, all verify. Sessions alone changes: it holds the
+// Keys and SigningKeys in force, mints tokens and verifies them, and its Update replaces both at once.
 //
 //	keys, err := auth.NewKeys([]auth.KeySpec{{Business: "acct_demo", Secret: "sk_test_123"}})
 //	signing, err := auth.NewSigningKeys(rand.Reader, time.Now())

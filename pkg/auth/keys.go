@@ -29,10 +29,19 @@ type KeySpec struct {
 }
 
 // String is what may be printed of a spec.
-func (s KeySpec) String() string { return s.Business + ":" + mask(s.Secret) }
+func (s KeySpec) String() string { return s.Business + ":" + secretPrefix(s.Secret) + "…" }
 
 // GoString is String: %#v would show the secret otherwise.
 func (s KeySpec) GoString() string { return s.String() }
+
+// where says in an error which key is meant. A text that does not begin like a key may be any secret, pasted into the
+// wrong place: nothing of it is shown.
+func (s KeySpec) where() string {
+	if prefix := secretPrefix(s.Secret); prefix != "" {
+		return "business " + s.Business + ", key " + prefix + "…"
+	}
+	return "business " + s.Business
+}
 
 // Key is one API key, without its secret. It is immutable; the same *Key is returned for the life of its Keys.
 type Key struct {
@@ -81,23 +90,22 @@ func (k *Keys) add(spec KeySpec) error {
 	key := &Key{Business: spec.Business}
 	restricted, livemode, err := parseSecret(spec.Secret)
 	if err != nil {
-		return fmt.Errorf("business %s, key %s: %w", spec.Business, mask(spec.Secret), err)
+		return fmt.Errorf("%s: %w", spec.where(), err)
 	}
 	key.Livemode = livemode
 	if key.Permission, err = parsePermissions(spec.Permissions); err != nil {
-		return fmt.Errorf("business %s, key %s: %w", spec.Business, mask(spec.Secret), err)
+		return fmt.Errorf("%s: %w", spec.where(), err)
 	}
 	if !restricted {
 		if spec.Permissions != nil {
-			return fmt.Errorf("business %s, key %s: a secret key may do everything and takes no permissions; use a restricted key (rk_…) to limit it",
-				spec.Business, mask(spec.Secret))
+			return fmt.Errorf("%s: a secret key may do everything and takes no permissions; use a restricted key (rk_…) to limit it", spec.where())
 		}
 		key.Permission = allPermissions
 	}
 	key.digest = k.hash([]byte(spec.Secret))
 	key.ID = fingerprint(spec.Secret)
 	if other := k.byID[key.ID]; other != nil {
-		return fmt.Errorf("business %s, key %s: the same key is listed before, for business %s", spec.Business, mask(spec.Secret), other.Business)
+		return fmt.Errorf("%s: the same key is listed before, for business %s", spec.where(), other.Business)
 	}
 	k.byDigest[key.digest], k.byID[key.ID] = key, key
 	return nil
@@ -206,13 +214,12 @@ func isAlphanumeric(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// mask is what may be said of a secret: the prefix if it is one of ours, which is public, and else its first
-// characters, at most three and at most a quarter of it.
-func mask(secret string) string {
+// secretPrefix is what may be said of a secret: its prefix if that is one of ours, which is public, and else nothing.
+func secretPrefix(secret string) string {
 	for _, p := range secretPrefixes {
 		if strings.HasPrefix(secret, p.text) {
-			return p.text + "…"
+			return p.text
 		}
 	}
-	return fmt.Sprintf("%q…", secret[:min(3, len(secret)/4)])
+	return ""
 }

@@ -124,10 +124,11 @@ func TestAWrongKeyInTheConfigurationIsRefusedWithoutShowingIt(t *testing.T) {
 	a := func(secret string, permissions ...string) KeySpec {
 		return KeySpec{Business: "acct_a", Secret: secret, Permissions: permissions}
 	}
-	f(`key "hu"…: a key must begin with sk_test_`, a("hunter2!"))
-	f(`key ""…`, a("abc"))
-	f(`key ""…`, a(""))
-	f(`key "whs"…`, a("whsec_cafebabecafebabe"))
+	const noKey = "business acct_a: a key must begin with sk_test_, sk_live_, rk_test_ or rk_live_"
+	f(noKey, a("hunter2!"))
+	f(noKey, a("abc"))
+	f(noKey, a(""))
+	f(noKey, a("whsec_cafebabecafebabe"))
 	f("a publishable key is public", a("pk_test_cafebabecafebabe"))
 	f("business acct_a, key sk_live_…: there is nothing behind the prefix", a("sk_live_"))
 	f("key sk_test_…: it is longer than 255 bytes", a("sk_test_"+strings.Repeat("k", 300)))
