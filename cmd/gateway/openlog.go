@@ -132,7 +132,7 @@ func (g *gateway) notifyKafka(n kafkalog.Notice) {
 	switch n.Kind {
 	case kafkalog.NoticeReady, kafkalog.NoticeUnready:
 		return
-	case kafkalog.NoticeTopicDiffers, kafkalog.NoticeProducerReplaced:
+	case kafkalog.NoticeTopicDiffers, kafkalog.NoticeTopicAtRisk, kafkalog.NoticeProducerReplaced:
 		line = g.log.Warn()
 	}
 	line.Str(logRoom, "kafkalog").Str(logTopic, n.Topic).Str(logReason, n.Text).Msg(strings.ReplaceAll(n.Kind, "_", " "))

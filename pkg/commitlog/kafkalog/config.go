@@ -73,7 +73,7 @@ type TopicConfig struct {
 type Notice struct {
 	// Kind is one of the Notice constants.
 	Kind string
-	// Topic is the topic concerned, or empty.
+	// Topic is the topic concerned, or empty; of NoticeTopicAtRisk all that are, in order, with commas between.
 	Topic string
 	// Text says what is and what a person can do about it.
 	Text string
@@ -87,8 +87,10 @@ const (
 	NoticeUnready = "unready"
 	// NoticeTopicCreated: a topic was missing and is there now.
 	NoticeTopicCreated = "topic_created"
-	// NoticeTopicDiffers: a topic is not as configured, or not as safe as acknowledgements suggest.
+	// NoticeTopicDiffers: a topic is not as configured, or can not be used as it is meant to be.
 	NoticeTopicDiffers = "topic_differs"
+	// NoticeTopicAtRisk: topics are not as safe as acknowledgements suggest, whether configured so or not.
+	NoticeTopicAtRisk = "topic_at_risk"
 	// NoticeProducerReplaced: the broker did not know where our sequence stood. After an unclean leader election this is
 	// the sign that acknowledged records were lost by the cluster.
 	NoticeProducerReplaced = "producer_replaced"

@@ -39,6 +39,9 @@ func (l *Log) reviews() {
 	}
 }
 
+// remedy is what to do when Kafka is out of reach.
+const remedy = "it is tried again by itself; if it stays so, check kafka.brokers, the credentials and the network"
+
 // review stalls the partitions that do not get answers, and settles what Ready says. Log.mu is held.
 func (l *Log) review(now time.Time) {
 	stalled, impatient := 0, false
@@ -67,9 +70,10 @@ func (l *Log) review(now time.Time) {
 	l.away = nil
 	switch {
 	case !l.configured:
-		l.away = fmt.Errorf("%w: Kafka at %s: %w; it is tried again by itself", commitlog.ErrUnavailable, strings.Join(l.config.Brokers, ","), l.watchErr)
+		l.away = fmt.Errorf("%w: Kafka at %s: %w; %s", commitlog.ErrUnavailable, strings.Join(l.config.Brokers, ","), l.watchErr, remedy)
 	case l.watchErr != nil && now.Sub(l.watchFailing) > l.config.StallMax:
-		l.away = fmt.Errorf("%w: no broker has answered for %v: %w", commitlog.ErrUnavailable, now.Sub(l.watchFailing).Round(time.Second), l.watchErr)
+		l.away = fmt.Errorf("%w: no broker has answered for %v: %w; %s", commitlog.ErrUnavailable,
+			now.Sub(l.watchFailing).Round(time.Second), l.watchErr, remedy)
 	}
 	err := l.away
 	if err == nil && stalled > 0 && now.Sub(l.answered) > l.config.StallMax && !l.promising(now) {

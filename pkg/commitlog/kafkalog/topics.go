@@ -136,7 +136,21 @@ func (c *control) compare(want TopicConfig, seen *metadata.ResponseTopic) {
 
 // differs tells a difference once: what fails later makes watch come by here again.
 func (c *control) differs(topic, format string, args ...any) {
-	n := Notice{NoticeTopicDiffers, topic, fmt.Sprintf(format, args...)}
+	c.tell(Notice{NoticeTopicDiffers, topic, fmt.Sprintf(format, args...)})
+}
+
+// risk notes what makes a topic's acknowledgements worth less than they seem; what several topics share is one Notice.
+func (c *control) risk(topic, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	i := slices.IndexFunc(c.risks, func(n Notice) bool { return n.Text == text })
+	if i < 0 {
+		c.risks = append(c.risks, Notice{NoticeTopicAtRisk, topic, text})
+		return
+	}
+	c.risks[i].Topic += "," + topic
+}
+
+func (c *control) tell(n Notice) {
 	if !slices.Contains(c.told, n) {
 		c.told = append(c.told, n)
 		c.log.notify(n)
@@ -152,6 +166,7 @@ func replicas(seen *metadata.ResponseTopic) int {
 
 // readSettings reads what the topics' settings mean for us. Where we may not read them the defaults stand.
 func (c *control) readSettings(picture *metadata.Response) error {
+	c.risks = nil
 	request := &describeconfigs.Request{}
 	for _, name := range c.log.topicNames() {
 		request.Resources = append(request.Resources, describeconfigs.RequestResource{ResourceType: resourceTopic, ResourceName: name})
@@ -182,6 +197,9 @@ func (c *control) readSettings(picture *metadata.Response) error {
 			c.apply(t, settings, copies[resource.ResourceName])
 		}
 	}
+	for _, n := range c.risks {
+		c.tell(n)
+	}
 	return nil
 }
 
@@ -202,15 +220,15 @@ func (c *control) apply(t *topic, settings map[string]string, copies int) {
 	}
 	switch {
 	case copies == 1:
-		c.differs(name, "it has one replica: what is acknowledged is lost with that broker's disk")
+		c.risk(name, "one replica: what is acknowledged is lost with that broker's disk")
 	case copies > 1 && err == nil && inSyncMin < 2:
-		c.differs(name, "min.insync.replicas is %d of %d replicas: what is acknowledged may be on one broker only; set it to 2", inSyncMin, copies)
+		c.risk(name, "min.insync.replicas is %d of %d replicas: what is acknowledged may be on one broker only; set it to 2", inSyncMin, copies)
 	}
 	if settings["message.timestamp.type"] == "LogAppendTime" {
 		c.differs(name, "message.timestamp.type is LogAppendTime: records carry the broker's time instead of the time of receipt")
 	}
 	if settings["unclean.leader.election.enable"] == "true" {
-		c.differs(name, "unclean.leader.election.enable is true: an election may lose what is acknowledged")
+		c.risk(name, "unclean.leader.election.enable is true: an election may lose what is acknowledged")
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.config.Configs)) {
 		if is, known := settings[key]; known && is != t.config.Configs[key] {

@@ -34,8 +34,10 @@ type control struct {
 	next int // counts connections: the next one goes to the next address
 	// asked counts questions in a row that somebody urged.
 	asked int
-	// told are the differences of topics that a Notice has told.
+	// told are the differences and risks of topics that a Notice has told.
 	told []Notice
+	// risks are those that the settings read last show, not told yet.
+	risks []Notice
 }
 
 // watch keeps the log's picture of the cluster true: topics made and checked once, leaders asked for again and again.
