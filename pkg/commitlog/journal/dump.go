@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -49,23 +51,40 @@ type dumpedBatch struct {
 }
 
 // Dump writes records or batches of the journal in dir as JSON, one to a line. The journal may be open: what is behind
-// the last whole batch is passed over. The error is a *RotError where a segment is damaged.
+// the last whole batch is passed over. The error is a *RotError where a segment is damaged; a topic or partition that
+// was asked for and is not there is an error too.
 func Dump(fs vfs.FS, dir string, o DumpOptions, w io.Writer) error {
 	partitions, err := findPartitions(fs, dir)
 	if err != nil {
 		return fmt.Errorf("journal: dump: %w", err)
 	}
-	for _, p := range partitions {
+	asked, names := 0, make([]string, len(partitions))
+	for i, p := range partitions {
+		names[i] = filepath.Base(p.dir)
 		if (o.Topic != "" && o.Topic != p.topic) || (o.Partition >= 0 && o.Partition != p.partition) {
 			continue
 		}
+		asked++
 		e := json.NewEncoder(w)
 		e.SetEscapeHTML(false)
 		if err := p.dump(fs, o, e); err != nil {
 			return fmt.Errorf("journal: dump: %w", err)
 		}
 	}
+	if asked == 0 && (o.Topic != "" || o.Partition >= 0) {
+		return fmt.Errorf("journal: dump: %s in %s; there are: %s", o.missing(), dir, strings.Join(names, ", "))
+	}
 	return nil
+}
+
+func (o DumpOptions) missing() string {
+	switch {
+	case o.Partition < 0:
+		return fmt.Sprintf("no topic %q", o.Topic)
+	case o.Topic == "":
+		return fmt.Sprintf("no partition %d of any topic", o.Partition)
+	}
+	return fmt.Sprintf("no partition %d of topic %q", o.Partition, o.Topic)
 }
 
 func (p *found) dump(fs vfs.FS, o DumpOptions, e *json.Encoder) error {

@@ -13,7 +13,7 @@ import (
 // Repair makes the journal in dir, which no gateway may have open, readable again, and writes to w what it did. A
 // damaged file is copied aside first, as <name>.corrupt-<time>; nothing is removed. Every batch that is whole is kept, at
 // its offset; a gap takes the place of what is lost. Checkpoints are written anew. Repairing a sound journal changes
-// nothing but those, and repairing again what was interrupted is safe. It reads one segment at a time into memory.
+// nothing but those, one that misses more offsets than can have been lost is refused, and repairing again what was interrupted is safe. It reads one segment at a time into memory.
 func Repair(fs vfs.FS, dir string, now time.Time, w io.Writer) error {
 	partitions, err := findPartitions(fs, dir)
 	if err != nil {
@@ -78,6 +78,13 @@ func (p *found) repairSegment(fs vfs.FS, s *segment, limit int64, now time.Time,
 	end := mark{base: s.base, position: int64(len(b)), next: look.next}
 	if len(look.flaws) == 0 {
 		return end, nil
+	}
+	if look.tooFar != nil {
+		err := fmt.Errorf("%s: %w; nothing was changed in it", s.path, look.tooFar)
+		if limit >= 0 {
+			err = fmt.Errorf("%w. If %s has a name that is not its own, move it out of the folder and repair again", err, segmentPath(p.dir, limit))
+		}
+		return mark{}, err
 	}
 	aside := fmt.Sprintf("%s.corrupt-%s", s.path, now.UTC().Format("20060102T150405.000000000Z"))
 	if err := writeFile(fs, aside, []piece{{to: int64(len(b))}}, b); err != nil {

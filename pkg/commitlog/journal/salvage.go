@@ -51,6 +51,7 @@ type salvage struct {
 	flaws  []flaw
 	next   int64 // offset behind what is kept
 	lost   bool  // the bytes before could not be kept
+	tooFar error // why no gap was made: more offsets than can have been lost
 
 	strayAt   int64 // position up to which the file holds what belongs to another one
 	strayNext int64 // offset behind it, there
@@ -232,8 +233,18 @@ func (s *salvage) keep(from, to int64) {
 	s.pieces = append(s.pieces, piece{from: from, to: to})
 }
 
+// gapOffsetsMax is the longest gap that is made, in offsets: a month of events at a million and a half a second, in 2,048
+// batches. What claims more is a file with a name that is not its own, say a stray one, not a loss.
+const gapOffsetsMax = 1 << 42
+
 // skipTo leaves a gap up to an offset.
 func (s *salvage) skipTo(offset int64) {
+	if offset-s.next > gapOffsetsMax {
+		s.tooFar = fmt.Errorf("the offsets from %d to %d would be missing, more than can have been lost (%d at most)",
+			s.next, offset-1, int64(gapOffsetsMax))
+		s.next = offset
+		return
+	}
 	for s.next < offset {
 		n := min(offset-s.next, math.MaxInt32)
 		s.pieces = append(s.pieces, piece{made: recordbatch.Gap(s.next, int32(n))})

@@ -39,8 +39,22 @@ func TestDumpWritesRecordsAsJSONLines(t *testing.T) {
 	f(DumpOptions{Partition: -1}, first, second, third)
 	f(DumpOptions{Partition: 0, Topic: topic, Limit: 2}, first, second)
 	f(DumpOptions{Partition: -1, Offset: 1}, second, third)
-	f(DumpOptions{Partition: 1})
-	f(DumpOptions{Topic: "other", Partition: -1})
+	f(DumpOptions{Partition: 0, Offset: 3})
+}
+
+func TestDumpOfWhatIsNotThereSaysWhatIs(t *testing.T) {
+	b := newBench(t, nil)
+	f := func(o DumpOptions, want string) {
+		t.Helper()
+		var got bytes.Buffer
+		err := Dump(b.fs, "journal", o, &got)
+		if want += " in journal; there are: tollgate.usage-0"; err == nil || !strings.Contains(err.Error(), want) || got.Len() != 0 {
+			t.Errorf("%+v: %v, want %q; wrote %q", o, err, want, &got)
+		}
+	}
+	f(DumpOptions{Partition: 1}, "no partition 1 of any topic")
+	f(DumpOptions{Topic: "other", Partition: -1}, `no topic "other"`)
+	f(DumpOptions{Topic: topic, Partition: 1}, `no partition 1 of topic "tollgate.usage"`)
 }
 
 func TestDumpOfBatchesTellsWhereEachLies(t *testing.T) {
@@ -201,6 +215,31 @@ func TestRepairDoublesNothingFromAFileWithAWrongName(t *testing.T) {
 		}
 		mustClose(t, mustOpen(t, s.cfg))
 	}
+}
+
+// A stray name can be so far off that the gap before it would fill the disk.
+func TestRepairRefusesAGapThatNoLossExplains(t *testing.T) {
+	s := newSmall(t)
+	stray := segmentPath(smallDir, 999_999_999_999_999_999)
+	spill(t, s.fs, stray, nil)
+	before := s.files(t)
+	err := Repair(s.fs, "journal", time.UnixMilli(0), new(bytes.Buffer))
+	if err == nil || !strings.Contains(err.Error(), stray) || !strings.Contains(err.Error(), "move it out of the folder") {
+		t.Fatalf("repair: %v", err)
+	}
+	if now := s.files(t); len(now) != len(before) {
+		t.Errorf("%d files, there were %d", len(now), len(before))
+	}
+	if n, err := Verify(s.fs, "journal", new(bytes.Buffer)); n == 0 || err != nil {
+		t.Errorf("verify: %d faults, %v", n, err)
+	}
+	if err := s.fs.Remove(stray); err != nil {
+		t.Fatal(err)
+	}
+	if err := Repair(s.fs, "journal", time.UnixMilli(0), new(bytes.Buffer)); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, mustOpen(t, s.cfg))
 }
 
 // An interrupted repair must leave a journal that a second one repairs: no batch may be lost on the way.
