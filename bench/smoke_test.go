@@ -4,22 +4,45 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"tollgate/bench/internal/ledger"
-	"tollgate/test/e2e/harness"
+	"tollgate/bench/internal/stage"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
+// binary is the gateway under test: GATEWAY_BIN, or the working copy's.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "tollgate-bench-test-")
+	if err == nil {
+		if binary = os.Getenv("GATEWAY_BIN"); binary == "" {
+			binary, err = stage.BuildGateway(context.Background(), dir)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
 
 func TestALoadOnTheRealGatewayIsFoundInItsJournal(t *testing.T) {
-	g := harness.Start(t, harness.Options{})
 	dir := t.TempDir()
+	config := map[string]any{"businesses": []any{map[string]any{"id": "acct_test", "keys": []any{map[string]any{"key": "sk_test_smoke"}}}}}
+	g, err := stage.StartGateway(context.Background(), stage.GatewayConfig{Binary: binary, Dir: dir, Config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Kill()
 	l := loadCommand{
-		Target: g.URL, Key: harness.TestKey, Rate: 20_000, Batch: 20, Connections: 8, Sessions: 4, Duration: 2 * time.Second,
+		Target: g.URL, Key: "sk_test_smoke", Rate: 20_000, Batch: 20, Connections: 8, Sessions: 4, Duration: 2 * time.Second,
 		Meters: 5, Customers: 100, Skew: "zipf", Identifiers: "on", ServerPID: g.PID(),
 		Ledger: filepath.Join(dir, "ledger"), Out: filepath.Join(dir, "result.json"),
 	}

@@ -37,7 +37,7 @@ func (c *verifyCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := verifyLog(ctx, book, c.Kafka, c.Journal, c.Topic)
+	v, err := verifyLog(ctx, []*ledger.Ledger{book}, c.Kafka, c.Journal, c.Topic)
 	if err != nil {
 		return err
 	}
@@ -51,21 +51,37 @@ func (c *verifyCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-// verifyLog reads the topic from brokers, or from a journal when there are none.
-func verifyLog(ctx context.Context, book *ledger.Ledger, brokers []string, journal, topic string) (*verified, error) {
-	tally := verify.NewTally(book)
+// verifyLog reads the topic from brokers, or from a journal when there are none, once for all ledgers. The verdict is
+// the sum of theirs.
+func verifyLog(ctx context.Context, books []*ledger.Ledger, brokers []string, journal, topic string) (*verified, error) {
+	var tallies []*verify.Tally
+	for _, b := range books {
+		tallies = append(tallies, verify.NewTally(b))
+	}
+	visit := func(value []byte) {
+		for _, t := range tallies {
+			if t.Visit(value) {
+				return
+			}
+		}
+	}
 	begin := time.Now()
-	var stats logs.Stats
+	var v verified
 	var err error
 	if len(brokers) > 0 {
-		stats, err = logs.Kafka(ctx, brokers, topic, tally.Visit)
+		v.Log, err = logs.Kafka(ctx, brokers, topic, visit)
 	} else {
-		stats, err = logs.Journal(ctx, journal, topic, tally.Visit)
+		v.Log, err = logs.Journal(ctx, journal, topic, visit)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &verified{Verdict: tally.Verdict(), Log: stats, Seconds: time.Since(begin).Seconds()}, nil
+	v.Seconds = time.Since(begin).Seconds()
+	v.Verdict = &verify.Verdict{}
+	for _, t := range tallies {
+		v.Add(t.Verdict())
+	}
+	return &v, nil
 }
 
 func printVerdict(out io.Writer, v *verified) {
@@ -82,8 +98,8 @@ func printVerdict(out io.Writer, v *verified) {
 	if v.Strange > 0 {
 		fmt.Fprintf(out, "never sent but found          %15s\n", n(v.Strange))
 	}
-	fmt.Fprintf(out, "read %s records, %s of them others', in %.2f s: %s records/s\n", thousands(float64(v.Log.Records)),
-		n(v.Foreign), v.Seconds, thousands(float64(v.Log.Records)/v.Seconds))
+	fmt.Fprintf(out, "read %s records in %.2f s: %s records/s\n",
+		thousands(float64(v.Log.Records)), v.Seconds, thousands(float64(v.Log.Records)/v.Seconds))
 	for _, t := range v.Log.Torn {
 		fmt.Fprintln(out, "torn:", t)
 	}

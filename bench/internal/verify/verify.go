@@ -4,7 +4,7 @@
 // number of goroutines at once; Verdict when they are done.
 //
 //	tally := verify.NewTally(book)
-//	stats, err := logs.Journal(ctx, dir, topic, tally.Visit)
+//	stats, err := logs.Journal(ctx, dir, topic, func(v []byte) { tally.Visit(v) })
 //	verdict := tally.Verdict()
 package verify
 
@@ -24,7 +24,6 @@ type Tally struct {
 	found      [][]uint64 // by lane, a bit an event; written atomically
 	duplicated atomic.Uint64
 	strange    atomic.Uint64
-	foreign    atomic.Uint64
 }
 
 const field = `"identifier":"`
@@ -41,26 +40,26 @@ func NewTally(book *ledger.Ledger) *Tally {
 	return t
 }
 
-// Visit takes the value of a record.
-func (t *Tally) Visit(value []byte) {
+// Visit takes the value of a record and says whether it is of this run.
+func (t *Tally) Visit(value []byte) bool {
 	rest := t.identifier(value)
 	if rest == nil {
-		t.foreign.Add(1)
-		return
+		return false
 	}
 	if len(rest) <= ledger.IdentifierBytes || rest[ledger.IdentifierBytes] != '"' {
 		t.strange.Add(1)
-		return
+		return true
 	}
 	lane, sequence, ok := ledger.ParseIdentifier(rest[:ledger.IdentifierBytes])
 	if !ok || lane >= len(t.found) || sequence >= t.book.Lanes[lane].Sent() {
 		t.strange.Add(1)
-		return
+		return true
 	}
 	bit := uint64(1) << (sequence & 63)
 	if atomic.OrUint64(&t.found[lane][sequence>>6], bit)&bit != 0 {
 		t.duplicated.Add(1)
 	}
+	return true
 }
 
 // identifier returns the value from where an identifier of this run begins, nil when it has none.
@@ -90,17 +89,31 @@ type Verdict struct {
 	Unknown      uint64   `json:"unknown"`
 	UnknownFound uint64   `json:"unknown_but_found"`
 	Strange      uint64   `json:"never_sent_but_found"` // of this run by their identifier: must be 0
-	Foreign      uint64   `json:"other_records"`        // of other runs and senders
 }
 
 // OK: nothing acknowledged is missing, and nothing was made up.
 func (v *Verdict) OK() bool { return v.Missing == 0 && v.Strange == 0 }
 
-const examplesMax = 5
+// Add makes it the verdict on another run as well.
+func (v *Verdict) Add(o *Verdict) {
+	v.Sent += o.Sent
+	v.Acked += o.Acked
+	v.Found += o.Found
+	v.Missing += o.Missing
+	v.Examples = append(v.Examples, o.Examples...)
+	v.Duplicated += o.Duplicated
+	v.Refused += o.Refused
+	v.RefusedFound += o.RefusedFound
+	v.Unknown += o.Unknown
+	v.UnknownFound += o.UnknownFound
+	v.Strange += o.Strange
+}
+
+const examplesMax = 5 // of each run
 
 // Verdict counts, when everything was visited.
 func (t *Tally) Verdict() *Verdict {
-	v := &Verdict{Duplicated: t.duplicated.Load(), Strange: t.strange.Load(), Foreign: t.foreign.Load()}
+	v := &Verdict{Duplicated: t.duplicated.Load(), Strange: t.strange.Load()}
 	for i, lane := range t.book.Lanes {
 		for r := range lane.Runs() {
 			found := countBits(t.found[i], r.First, r.Events)

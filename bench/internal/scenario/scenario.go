@@ -1,0 +1,187 @@
+// Package scenario describes what is done to a gateway and what must come out of it: phases of loads and faults, and
+// limits on the figures that they yield. A scenario is one YAML file; unknown keys are refused.
+//
+//	about: What it shows.
+//	logs: [journal, kafka]               # it is run on each of them
+//	gateway: {…}                         # the gateway's configuration file, but for addresses and log
+//	phases:
+//	  - name: steady
+//	    warmup: 2s
+//	    duration: 60s
+//	    loads:
+//	      - {name: one, businesses: ["acct_a:sk_test_a"], rate: 100000, batch: 100, sessions: 10, connections: 40}
+//	    faults: {do: kill-gateway, every: 5s, down: 1s, times: 3}
+//	limits:
+//	  - {figure: steady.one.p99_ms, at_most: 25}
+//	  - {figure: noisy.one.p99_ms, at_most: 2, times: steady.one.p99_ms}
+//
+// Figures of a load are PHASE.LOAD.NAME, those of the verdict on the log log.NAME; see Figures. That nothing
+// acknowledged is missing is a limit of every scenario and need not be written down.
+//
+// The package only reads and judges: it starts nothing.
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Logs and faults, as they are called in the files.
+const (
+	Journal = "journal"
+	Kafka   = "kafka"
+
+	KillGateway = "kill-gateway" // kill -9, and a new process on the same data after a while
+	KillBroker  = "kill-broker"
+	PauseBroker = "pause-broker" // stopped where it stands: its connections stay open and silent
+)
+
+// Scenario is one file.
+type Scenario struct {
+	Name    string         `yaml:"-" json:"name"`
+	About   string         `yaml:"about" json:"about"`
+	Logs    []string       `yaml:"logs" json:"-"`
+	Gateway map[string]any `yaml:"gateway" json:"gateway"`
+	Phases  []Phase        `yaml:"phases" json:"phases"`
+	Limits  []Limit        `yaml:"limits" json:"-"`
+}
+
+// Phase is a time during which its loads run side by side.
+type Phase struct {
+	Name     string        `yaml:"name" json:"name"`
+	Warmup   time.Duration `yaml:"warmup" json:"warmup_ns"`
+	Duration time.Duration `yaml:"duration" json:"duration_ns"`
+	Loads    []Load        `yaml:"loads" json:"loads"`
+	Faults   *Faults       `yaml:"faults" json:"faults,omitempty"`
+}
+
+// Load is what one kind of sender does; see the flags of bench load. Left out, a number has that flag's default.
+type Load struct {
+	Name        string   `yaml:"name" json:"name"`
+	Businesses  []string `yaml:"businesses" json:"businesses"` // NAME:KEY
+	Rate        float64  `yaml:"rate" json:"rate"`             // events a second; 0: as fast as answers come
+	Batch       int      `yaml:"batch" json:"batch"`
+	Connections int      `yaml:"connections" json:"connections"`
+	Sessions    int      `yaml:"sessions" json:"sessions,omitempty"`
+	Meters      int      `yaml:"meters" json:"meters,omitempty"`
+	Customers   int      `yaml:"customers" json:"customers,omitempty"`
+	Zipf        bool     `yaml:"zipf" json:"zipf,omitempty"`
+}
+
+// Faults are done again and again: the first time when Every has passed since the phase began.
+type Faults struct {
+	Do    string        `yaml:"do" json:"do"`
+	Every time.Duration `yaml:"every" json:"every_ns"`
+	Down  time.Duration `yaml:"down" json:"down_ns"` // until it is started or continued
+	Times int           `yaml:"times" json:"times"`
+}
+
+// Limit is a bound on a figure, of which the scenario fails when it does not hold.
+type Limit struct {
+	Figure  string   `yaml:"figure" json:"figure"`
+	AtMost  *float64 `yaml:"at_most" json:"at_most,omitempty"`
+	AtLeast *float64 `yaml:"at_least" json:"at_least,omitempty"`
+	Times   string   `yaml:"times" json:"times,omitempty"` // the bound is a multiple of this figure
+}
+
+// Parse reads a file's text.
+func Parse(name string, text []byte) (*Scenario, error) {
+	s := &Scenario{Name: name}
+	if err := yaml.UnmarshalWithOptions(text, s, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := s.validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return s, nil
+}
+
+var word = regexp.MustCompile(`^[a-z0-9-]+$`)
+
+func (s *Scenario) validate() error {
+	if s.About == "" || len(s.Logs) == 0 || len(s.Phases) == 0 {
+		return errors.New("about, logs and phases are required")
+	}
+	for _, l := range s.Logs {
+		if l != Journal && l != Kafka {
+			return fmt.Errorf("there is no log %q", l)
+		}
+	}
+	loads := map[string]bool{}
+	for _, p := range s.Phases {
+		if err := p.validate(); err != nil {
+			return fmt.Errorf("phase %s: %w", p.Name, err)
+		}
+		for _, l := range p.Loads {
+			if loads[p.Name+"."+l.Name] {
+				return fmt.Errorf("phase %s has two loads %s", p.Name, l.Name)
+			}
+			loads[p.Name+"."+l.Name] = true
+		}
+		if p.Faults != nil && p.Faults.Do != KillGateway && slices.Contains(s.Logs, Journal) {
+			return errors.New("a journal has no broker")
+		}
+	}
+	for _, l := range s.Limits {
+		if (l.AtMost == nil) == (l.AtLeast == nil) {
+			return fmt.Errorf("the limit on %s needs one of at_most and at_least", l.Figure)
+		}
+		for _, f := range []string{l.Figure, l.Times} {
+			if f != "" && !known(f, loads) {
+				return fmt.Errorf("there is no figure %q", f)
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Phase) validate() error {
+	if !word.MatchString(p.Name) || p.Duration <= 0 || len(p.Loads) == 0 {
+		return errors.New("a name of small letters, a duration and loads are required")
+	}
+	for _, l := range p.Loads {
+		if !word.MatchString(l.Name) || len(l.Businesses) == 0 {
+			return fmt.Errorf("load %q: a name of small letters and businesses are required", l.Name)
+		}
+	}
+	f := p.Faults
+	switch {
+	case f == nil:
+	case f.Do != KillGateway && f.Do != KillBroker && f.Do != PauseBroker:
+		return fmt.Errorf("there is no fault %q", f.Do)
+	case f.Every <= 0 || f.Times <= 0 || f.Down < 0 || f.Down >= f.Every:
+		return errors.New("faults: every and times are required, and down is less than every")
+	case time.Duration(f.Times)*f.Every+f.Down >= p.Warmup+p.Duration:
+		return errors.New("faults: the last one is not over before the phase is")
+	}
+	return nil
+}
+
+// Shorten makes every phase last d at most, to try a scenario out: with as many faults as leave the time between two of
+// them for coming back from the last.
+func (s *Scenario) Shorten(d time.Duration) {
+	for i := range s.Phases {
+		p := &s.Phases[i]
+		if p.Duration <= d {
+			continue
+		}
+		p.Duration = d
+		if f := p.Faults; f != nil {
+			f.Times = max(0, min(f.Times, int((p.Warmup+d)/f.Every)-1))
+		}
+	}
+}
+
+func known(figure string, loads map[string]bool) bool {
+	if name, ok := strings.CutPrefix(figure, "log."); ok {
+		return slices.Contains(logFigures, name)
+	}
+	i := strings.LastIndexByte(figure, '.')
+	return i > 0 && loads[figure[:i]] && slices.Contains(loadFigures, figure[i+1:])
+}

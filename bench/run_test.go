@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestAScenarioWithAKilledGatewayIsPlayedAndJudged(t *testing.T) {
+	dir := t.TempDir()
+	c := runCommand{Scenario: []string{"testdata/small.yaml"}, Gateway: binary, Dir: dir}
+	if err := c.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "small-journal.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got played
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !got.OK || len(got.Limits) != 4 || got.Verdict.Acked == 0 || len(got.Loads["kill"]) != 2 || got.Loads["kill"]["one"].Failed == 0 {
+		t.Errorf("%s", text)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("the data of a run that passed is still there: %v", left)
+	}
+}
+
+func TestAScenarioWhoseLimitDoesNotHoldFailsAndKeepsItsData(t *testing.T) {
+	dir := t.TempDir()
+	c := runCommand{Scenario: []string{"testdata/impossible.yaml"}, Gateway: binary, Dir: dir}
+	if err := c.Run(context.Background()); !errors.Is(err, errFailed) {
+		t.Fatalf("%v", err)
+	}
+	if ledgers, _ := filepath.Glob(filepath.Join(dir, "impossible-journal", "*.ledger")); len(ledgers) != 2 {
+		t.Errorf("ledgers: %v", ledgers)
+	}
+}
+
+func TestEveryScenarioCanBeRead(t *testing.T) {
+	names := scenarioNames()
+	if len(names) < 6 {
+		t.Errorf("only %v", names)
+	}
+	for _, name := range names {
+		if _, err := openScenario(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := openScenario("no-such"); err == nil {
+		t.Error("a scenario that does not exist was read")
+	}
+}
