@@ -311,6 +311,16 @@ func (d *memDir) bytes() (sum int64) {
 	return sum
 }
 
+// holds tells whether a file has a name in the directory or below.
+func (d *memDir) holds(f *memFile) bool {
+	for _, node := range d.live {
+		if dir, isDir := node.(*memDir); node == any(f) || isDir && dir.holds(f) {
+			return true
+		}
+	}
+	return false
+}
+
 func split(path string) []string {
 	return strings.FieldsFunc(filepath.Clean(path), func(r rune) bool { return r == filepath.Separator || r == '.' && path == "." })
 }

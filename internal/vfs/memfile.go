@@ -116,6 +116,13 @@ func (h *memHandle) Size() (int64, error) {
 	return int64(len(h.f.live)), nil
 }
 
+// Nameless is no call that can fail: it is not counted.
+func (h *memHandle) Nameless() bool {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	return !h.closed && !h.m.off && !h.m.root.holds(h.f)
+}
+
 func (h *memHandle) Close() error {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()

@@ -27,7 +27,9 @@ func (osFS) OpenFile(path string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	// A file system that does not count names says 0 from the start.
+	names, err := osFile{f: f}.names()
+	return osFile{f: f, counted: err == nil && names > 0}, nil
 }
 
 func (osFS) MkdirAll(path string) error { return os.MkdirAll(path, dirMode) }
@@ -81,7 +83,10 @@ func (osFS) Space(path string) (Space, error) {
 }
 
 // osFile is an *os.File whose bulk calls go to the kernel directly: package os knows neither pwritev nor fdatasync.
-type osFile struct{ f *os.File }
+type osFile struct {
+	f       *os.File
+	counted bool // the file system counts a file's names
+}
 
 func (f osFile) ReadAt(p []byte, offset int64) (int, error) { return f.f.ReadAt(p, offset) }
 
@@ -103,6 +108,20 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f osFile) Nameless() bool {
+	if !f.counted {
+		return false
+	}
+	names, err := f.names()
+	return err == nil && names == 0
+}
+
+func (f osFile) names() (n uint64, err error) {
+	var s unix.Stat_t
+	err = f.control(func(fd int) error { return unix.Fstat(fd, &s) })
+	return uint64(s.Nlink), err
 }
 
 func (f osFile) Sync() error {

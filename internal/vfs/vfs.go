@@ -60,6 +60,9 @@ type File interface {
 	Preallocate(offset, length int64) error
 	// Size is the file's length in bytes.
 	Size() (int64, error)
+	// Nameless tells that the file had a name when it was opened and has none any more: it was removed, or another one
+	// renamed over it, and what is in it goes when it is closed. False when that is not known.
+	Nameless() bool
 	Close() error
 }
 

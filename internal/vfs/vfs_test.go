@@ -92,6 +92,32 @@ func TestFilesAreWrittenReadRenamedAndRemoved(t *testing.T) {
 	})
 }
 
+func TestAFileWithoutANameSaysSo(t *testing.T) {
+	both(t, func(t *testing.T, disk FS, dir string) {
+		path, other := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+		removed, replaced, renamed := create(t, disk, path), create(t, disk, other), File(nil)
+		f := func(when string, want ...bool) {
+			t.Helper()
+			got := []bool{removed.Nameless(), replaced.Nameless()}
+			if renamed != nil {
+				got = append(got, renamed.Nameless())
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", when, got, want)
+			}
+		}
+		f("made", false, false)
+		must(t, disk.Remove(path))
+		f("one removed", true, false)
+		renamed = create(t, disk, path)
+		f("made again", true, false, false)
+		must(t, disk.Rename(path, other))
+		f("renamed over the other", true, true, false)
+		must(t, removed.Close(), replaced.Close(), renamed.Close())
+		f("closed", false, false, false)
+	})
+}
+
 func TestLinksAreListedAsWhatTheyLeadTo(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	must(t, create(t, OS, filepath.Join(elsewhere, "f"), []byte("hello")).Close())

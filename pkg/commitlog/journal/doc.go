@@ -50,6 +50,7 @@
 //     still holds at or behind the new one's base does not count. When no new segment can be made, batches complete
 //     with ErrUnavailable if no byte of them can come back, with ErrUnknown otherwise; the journal tries again by itself
 //     and Ready says why not. A disk that is full is no reason to give a file up, if what was written can be cut.
+//     A file that was removed under the running gateway is given up in the same way, at the next group.
 //  13. Segments are removed oldest first, each durably before the next, so a crash leaves no gap.
 //
 // All methods may be called from many goroutines at once. One process at a time may use a directory: the caller holds

@@ -1,10 +1,13 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tollgate/internal/vfs"
 	"tollgate/pkg/commitlog"
@@ -41,6 +44,58 @@ func TestAfterAFailedFsyncTheOldFileIsNeverSyncedAgain(t *testing.T) {
 	if watch.again != "" || len(watch.poisoned) == 0 {
 		t.Fatalf("synced after a failure: %q; files with a failure: %d", watch.again, len(watch.poisoned))
 	}
+}
+
+// What is deleted is lost; what comes after must not go the same way.
+func TestNothingIsAcknowledgedIntoAFileThatWasRemoved(t *testing.T) {
+	removed := func(t *testing.T, disk vfs.FS, parent string) {
+		b := &bench{T: t, clock: &clock{now: time.UnixMilli(1_000_000_000_000)}}
+		b.cfg = config(disk, filepath.Join(parent, "journal"))
+		b.cfg.Topics[0].Partitions = 1
+		b.cfg.Now, b.cfg.Notify = b.clock.Now, func(n Notice) { b.told = append(b.told, n) }
+		b.reopen()
+		dir := partitionDir(b.cfg.Dir, topic, 0)
+		b.want(b.append("lost"), nil)
+		for _, name := range []string{segmentPath(dir, 0), filepath.Join(dir, checkpointName)} {
+			if err := disk.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.want(b.append("a", "b"), nil)
+		b.wantTold(Poisoned, Replaced)
+		if n := b.told[0]; n.File != segmentPath(dir, 0) || !errors.Is(n.Err, errRemoved) {
+			t.Errorf("told: %v", n)
+		}
+		b.want(b.append("c"), nil)
+		b.want(b.j.Ready(), nil)
+		b.j.abandon()
+		b.reopen()
+		b.wantValues("a", "b", "c")
+		if oldest, next := b.j.partitions[0].bounds(); oldest != 1 || next != 4 {
+			t.Errorf("offsets %d to %d, want 1 to 4", oldest, next)
+		}
+		b.j.abandon()
+	}
+	t.Run("Mem", func(t *testing.T) { removed(t, vfs.NewMem(1), ".") })
+	t.Run("OS", func(t *testing.T) { removed(t, vfs.OS, t.TempDir()) })
+}
+
+func TestWithoutItsFolderThePartitionIsNotReady(t *testing.T) {
+	b := &bench{T: t, clock: &clock{now: time.UnixMilli(1_000_000_000_000)}}
+	b.cfg = config(vfs.OS, filepath.Join(t.TempDir(), "journal"))
+	b.cfg.Topics[0].Partitions = 1
+	b.cfg.Now = b.clock.Now
+	b.reopen()
+	b.want(b.append("lost"), nil)
+	if err := os.RemoveAll(b.cfg.Dir); err != nil {
+		t.Fatal(err)
+	}
+	b.want(b.append("a"), commitlog.ErrUnknown)
+	b.want(b.append("b"), commitlog.ErrUnavailable)
+	if err := b.j.Ready(); err == nil || !strings.Contains(err.Error(), partitionDir(b.cfg.Dir, topic, 0)) {
+		t.Errorf("ready: %v", err)
+	}
+	b.j.abandon()
 }
 
 // syncWatch notes when a file is synced after a failure. Each opening of a file is one file here, since a path that

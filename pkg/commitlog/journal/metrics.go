@@ -27,7 +27,7 @@ func newMeters(r *metrics.Registry) *meters {
 		batches:      r.Counter("tollgate_journal_batches_total", "Batches made durable."),
 		unavailable:  r.Counter(failed, failedHelp, "outcome", "unavailable"),
 		unknown:      r.Counter(failed, failedHelp, "outcome", "unknown"),
-		poisoned:     r.Counter("tollgate_journal_poisoned_total", "Segment files given up after a failed write or fsync."),
+		poisoned:     r.Counter("tollgate_journal_poisoned_total", "Segment files given up after a failed write or fsync, or since they were removed."),
 		torn:         r.Counter("tollgate_journal_torn_bytes_total", "Bytes cut at start behind the last complete batch."),
 		removed:      r.Counter("tollgate_journal_removed_bytes_total", "Bytes removed by retention."),
 		free:         r.Gauge("tollgate_journal_free_bytes", "Free bytes on the journal's file system at the last look."),

@@ -31,7 +31,7 @@ type Event string
 const (
 	TornTail         Event = "torn tail cut"                  // what a crash left behind the last complete batch was cut off
 	UnknownTopic     Event = "topic is not configured"        // it is on disk and left alone
-	Poisoned         Event = "file is not written any more"   // a write or fsync failed
+	Poisoned         Event = "file is not written any more"   // a write or fsync failed, or it was removed
 	Replaced         Event = "writing to a new segment"       // after Poisoned
 	Unavailable      Event = "appends are refused"            // see Err; Journal.Ready says the same
 	Recovered        Event = "appends are taken again"        // after Unavailable

@@ -58,6 +58,10 @@ type flight struct {
 	written bool // the write went well: err is the fsync's
 }
 
+// errRemoved: somebody has deleted the active segment's file. It still takes writes and goes with the process, so
+// nothing more is acknowledged into it.
+var errRemoved = errors.New("the file was removed, or replaced, under the running gateway")
+
 func partitionDir(dir, topic string, n int32) string {
 	return filepath.Join(dir, topic+"-"+strconv.Itoa(int(n)))
 }
@@ -110,6 +114,9 @@ func (p *partition) flush() {
 	f.err = p.file.Sync()
 	f.written = true
 	p.metrics.fsync.Observe(int64(time.Since(start)))
+	if f.err == nil && p.file.Nameless() {
+		f.err = fmt.Errorf("%w; the offsets from %d to before %d were in it", errRemoved, p.active.base, p.next)
+	}
 	p.syncCheckpoint()
 }
 
@@ -238,6 +245,7 @@ func (p *partition) saveMark(sync bool) {
 //	write, disk full     unavailable, same file     new segment, else unknown
 //	write, otherwise     new segment, else unavailable  new segment, else unknown
 //	fsync                (not tried)                new segment, else unknown
+//	file removed         (not tried)                new segment, else unknown
 func (p *partition) mend(again bool) (replaced bool, outcome error) {
 	path, cause := p.active.path, p.flight.err
 	clean := !p.flight.written && p.cut()
@@ -252,6 +260,9 @@ func (p *partition) mend(again bool) (replaced bool, outcome error) {
 		_ = p.file.Truncate(p.position)
 	}
 	p.drop()
+	if errors.Is(cause, errRemoved) {
+		p.checkpoint.discard() // its file may be gone as well: it is made anew
+	}
 	if again {
 		err := p.begin()
 		if err == nil {
