@@ -163,10 +163,13 @@ func (r *reading) gunzip(body []byte, bytesMax int) error {
 	}
 }
 
-// takesJSON and takesForm refuse a body of another kind. Without Content-Type the body is taken for what it should be.
-func (x *exchange) takesJSON() *stripe.Error { return x.takes("application/json") }
-func (x *exchange) takesForm() *stripe.Error { return x.takes("application/x-www-form-urlencoded") }
+// The media types of bodies.
+const (
+	jsonBodies = "application/json"
+	formBodies = "application/x-www-form-urlencoded"
+)
 
+// takes refuses a body of another kind. Without Content-Type the body is taken for what it should be.
 func (x *exchange) takes(want string) *stripe.Error {
 	if len(x.header(hContentType)) == 0 || foldEqual(mediaType(x.header(hContentType)), want) {
 		return nil

@@ -73,8 +73,9 @@ func (x *exchange) adjustmentOfForm(d *meterevent.Decoder, body []byte) (meterev
 	return d.FormAdjustment(name, kind, identifier)
 }
 
-// formRefusal renders what was found in a form, by its parser or by the rules of events.
-func formRefusal(err error) *stripe.Error {
+// syncRefusal renders what was found in the body of a synchronous endpoint: by the parser of forms, or by the rules of
+// events and the parser of JSON.
+func syncRefusal(err error) *stripe.Error {
 	if r, ok := errors.AsType[*stripe.Error](err); ok {
 		return r
 	}

@@ -39,10 +39,10 @@ const (
 var routes = [...]route{
 	{"meter_event_stream", "/v2/billing/meter_event_stream", v2, auth.MeterEventWrite, limitSession, (*Server).stream},
 	{"meter_event_session", "/v2/billing/meter_event_session", v2, auth.MeterEventWrite, limitNone, (*Server).session},
-	{"meter_events", "/v2/billing/meter_events", v2, auth.MeterEventWrite, limitSyncV2, (*Server).meterEventV2},
-	{"meter_event_adjustments", "/v2/billing/meter_event_adjustments", v2, auth.MeterEventAdjustmentWrite, limitNone, (*Server).adjustmentV2},
-	{"v1_meter_events", "/v1/billing/meter_events", v1, auth.MeterEventWrite, limitSyncV1, (*Server).meterEventV1},
-	{"v1_meter_event_adjustments", "/v1/billing/meter_event_adjustments", v1, auth.MeterEventAdjustmentWrite, limitNone, (*Server).adjustmentV1},
+	{"meter_events", "/v2/billing/meter_events", v2, auth.MeterEventWrite, limitSyncV2, (*Server).meterEvent},
+	{"meter_event_adjustments", "/v2/billing/meter_event_adjustments", v2, auth.MeterEventAdjustmentWrite, limitNone, (*Server).adjustment},
+	{"v1_meter_events", "/v1/billing/meter_events", v1, auth.MeterEventWrite, limitSyncV1, (*Server).meterEvent},
+	{"v1_meter_event_adjustments", "/v1/billing/meter_event_adjustments", v1, auth.MeterEventAdjustmentWrite, limitNone, (*Server).adjustment},
 }
 
 // noRoute stands for every other path.

@@ -12,7 +12,7 @@ import (
 // stream is POST /v2/billing/meter_event_stream, the hot path: it allocates nothing. Events are judged by their
 // structure alone; what is wrong with their meter, customer, value or time is reported later.
 func (s *Server) stream(x *exchange) *stripe.Error {
-	if r := x.takesJSON(); r != nil {
+	if r := x.takes(jsonBodies); r != nil {
 		return r
 	}
 	if r := s.verifySession(x); r != nil {

@@ -21,7 +21,7 @@ func (s *Server) session(x *exchange) *stripe.Error {
 	empty := isEmptyObject(body)
 	s.done(x, reading)
 	if !empty {
-		if r := x.takesJSON(); r != nil {
+		if r := x.takes(jsonBodies); r != nil {
 			return r
 		}
 		return stripe.InvalidFields("", "The request takes no parameters: its body must be {} or empty")
@@ -46,42 +46,38 @@ func isEmptyObject(body []byte) bool {
 	return len(body) >= 2 && body[0] == '{' && body[len(body)-1] == '}' && len(bytes.Trim(body[1:len(body)-1], space)) == 0
 }
 
-// meterEventV2 is POST /v2/billing/meter_events: one event, judged before it is answered.
-func (s *Server) meterEventV2(x *exchange) *stripe.Error {
-	if r := x.takesJSON(); r != nil {
-		return r
+// open begins a request of a synchronous endpoint: the kind of its body, its key, then the body, which done ends.
+func (s *Server) open(x *exchange) (*reading, []byte, *stripe.Error) {
+	want := jsonBodies
+	if x.version == v1 {
+		want = formBodies
+	}
+	if r := x.takes(want); r != nil {
+		return nil, nil, r
 	}
 	if _, r := s.authenticate(x); r != nil {
-		return r
+		return nil, nil, r
 	}
-	reading, body, r := s.read(x)
-	if r != nil {
-		return r
-	}
-	event, err := reading.events.One(body)
-	if err != nil {
-		s.done(x, reading)
-		return invalidFields(err)
-	}
-	return s.oneEvent(x, reading, &event)
+	return s.read(x)
 }
 
-// meterEventV1 is POST /v1/billing/meter_events, the same as a form.
-func (s *Server) meterEventV1(x *exchange) *stripe.Error {
-	if r := x.takesForm(); r != nil {
-		return r
-	}
-	if _, r := s.authenticate(x); r != nil {
-		return r
-	}
-	reading, body, r := s.read(x)
+// meterEvent is POST /v2/billing/meter_events: one event, judged before it is answered. POST /v1/billing/meter_events is
+// the same as a form.
+func (s *Server) meterEvent(x *exchange) *stripe.Error {
+	reading, body, r := s.open(x)
 	if r != nil {
 		return r
 	}
-	event, err := x.eventOfForm(reading.events, body)
+	var event meterevent.Event
+	var err error
+	if x.version == v1 {
+		event, err = x.eventOfForm(reading.events, body)
+	} else {
+		event, err = reading.events.One(body)
+	}
 	if err != nil {
 		s.done(x, reading)
-		return formRefusal(err)
+		return syncRefusal(err)
 	}
 	return s.oneEvent(x, reading, &event)
 }
@@ -159,42 +155,22 @@ func (x *exchange) payloadParam(key string) string {
 	return "payload." + key
 }
 
-// adjustmentV2 is POST /v2/billing/meter_event_adjustments.
-func (s *Server) adjustmentV2(x *exchange) *stripe.Error {
-	if r := x.takesJSON(); r != nil {
-		return r
-	}
-	if _, r := s.authenticate(x); r != nil {
-		return r
-	}
-	reading, body, r := s.read(x)
+// adjustment is POST /v2/billing/meter_event_adjustments, and /v1/billing/meter_event_adjustments as a form.
+func (s *Server) adjustment(x *exchange) *stripe.Error {
+	reading, body, r := s.open(x)
 	if r != nil {
 		return r
 	}
-	adjustment, err := reading.events.Adjustment(body)
+	var adjustment meterevent.Adjustment
+	var err error
+	if x.version == v1 {
+		adjustment, err = x.adjustmentOfForm(reading.events, body)
+	} else {
+		adjustment, err = reading.events.Adjustment(body)
+	}
 	if err != nil {
 		s.done(x, reading)
-		return invalidFields(err)
-	}
-	return s.adjust(x, reading, &adjustment)
-}
-
-// adjustmentV1 is POST /v1/billing/meter_event_adjustments.
-func (s *Server) adjustmentV1(x *exchange) *stripe.Error {
-	if r := x.takesForm(); r != nil {
-		return r
-	}
-	if _, r := s.authenticate(x); r != nil {
-		return r
-	}
-	reading, body, r := s.read(x)
-	if r != nil {
-		return r
-	}
-	adjustment, err := x.adjustmentOfForm(reading.events, body)
-	if err != nil {
-		s.done(x, reading)
-		return formRefusal(err)
+		return syncRefusal(err)
 	}
 	return s.adjust(x, reading, &adjustment)
 }
