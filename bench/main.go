@@ -5,6 +5,7 @@
 //	go run ./bench load --target http://127.0.0.1:8080 --key sk_test_… --rate 100000 --ledger /tmp/ledger
 //	go run ./bench verify --ledger /tmp/ledger --journal data
 //	go run ./bench run business-100k
+//	go run ./bench report result.json --out result.html
 //
 // --help explains the flags. Exit codes: 0 good; 1 not: a load that could not run, an acknowledged event that is not in
 // the log, a scenario whose limits do not hold; 2 command line refused.
@@ -25,6 +26,7 @@ type cli struct {
 	Load   loadCommand   `cmd:"" help:"Send load and measure how it is answered."`
 	Verify verifyCommand `cmd:"" help:"Look up in the log what a load was told is there."`
 	Run    runCommand    `cmd:"" help:"Play scenarios: gateway, broker, loads, faults, limits, and the truth at the end."`
+	Report reportCommand `cmd:"" help:"A result as an HTML page that opens without a network."`
 }
 
 // errRefused is a command line that asks for something that is not done.

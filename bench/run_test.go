@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,8 +27,35 @@ func TestAScenarioWithAKilledGatewayIsPlayedAndJudged(t *testing.T) {
 	if !got.OK || len(got.Limits) != 4 || got.Verdict.Acked == 0 || len(got.Loads["kill"]) != 2 || got.Loads["kill"]["one"].Failed == 0 {
 		t.Errorf("%s", text)
 	}
+	reportOf(t, filepath.Join(dir, "small-journal.json"), "small on journal", "kill, one", "kill, two", "log.missing")
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("the data of a run that passed is still there: %v", left)
+	}
+}
+
+// reportOf writes the HTML page of a result and expects texts in it.
+func reportOf(t *testing.T, file string, texts ...string) {
+	t.Helper()
+	c := reportCommand{Result: file, Out: filepath.Join(t.TempDir(), "page.html")}
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	html, err := os.ReadFile(c.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range append(texts, "<svg", "Throughput", "cores") {
+		if !strings.Contains(string(html), text) {
+			t.Errorf("%q is not in the page of %s", text, file)
+		}
+	}
+}
+
+func TestWhatIsNoResultHasNoPage(t *testing.T) {
+	for _, text := range []string{"", "{}", "[]", `{"scenario":{}}`} {
+		if _, err := pageOf([]byte(text)); err == nil {
+			t.Errorf("%q has a page", text)
+		}
 	}
 }
 

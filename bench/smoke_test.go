@@ -61,6 +61,8 @@ func TestALoadOnTheRealGatewayIsFoundInItsJournal(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 
+	reportOf(t, l.Out, "bench", "server")
+
 	// Once while the gateway runs, and once after kill -9.
 	v := verifyCommand{Ledger: l.Ledger, Journal: g.DataDir, Topic: "tollgate.usage"}
 	if err := v.Run(context.Background()); err != nil {

@@ -1,0 +1,50 @@
+package page
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestAPageIsWholeAndNeedsNoNetwork(t *testing.T) {
+	var b bytes.Buffer
+	err := Write(&b, Page{
+		Title: "a <title>", Facts: []Fact{{Name: "limit", Text: "<b>", Bad: true}},
+		Sections: []Section{{Title: "one", Charts: []Chart{
+			{Title: "rate", Unit: "events/s", Lines: []Line{{Name: "<acked>", X: []float64{1, 2, 3}, Y: []float64{5, math.NaN(), 7}}}},
+			{Title: "nothing", Unit: "ms", Labels: []string{"p50"}, Lines: []Line{{Name: "none"}}},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for _, no := range []string{"http", "src=", "<title>a <title>", "<acked>", "<b>", "NaN", "Inf"} {
+		if strings.Contains(text, no) {
+			t.Errorf("the page contains %q", no)
+		}
+	}
+	if strings.Count(text, "<svg") != 2 || !strings.Contains(text, `class="bad"`) {
+		t.Errorf("%s", text)
+	}
+	drawing := text[strings.Index(text, "<svg") : strings.Index(text, "</svg>")+6]
+	d := xml.NewDecoder(strings.NewReader(drawing))
+	for {
+		if _, err := d.Token(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("%v in %s", err, drawing)
+		}
+	}
+}
+
+func TestAxesEndAtShortNumbers(t *testing.T) {
+	for v, want := range map[float64]float64{0: 1, 0.3: 0.4, 1: 1, 1.1: 2, 7: 8, 9: 10, 99_797: 100_000, 823_259: 1_000_000} {
+		if got := roundUp(v); math.Abs(got-want) > want*1e-9 {
+			t.Errorf("an axis for %v ends at %v", v, got)
+		}
+	}
+}
