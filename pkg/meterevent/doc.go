@@ -9,13 +9,16 @@
 //
 //	dec := meterevent.NewDecoder(meterevent.Options{})
 //	events, err := dec.Stream(body)                      // {"events":[{"event_name":…,"payload":{…}},…]}
+//	var rec meterevent.Recorder
+//	rec.Begin("acct_1", false, receivedMs)
 //	ids := meterevent.NewDeriver("acct_1", false, idempotencyKey, random)
 //	for i := range events {
 //		ev := &events[i]
 //		if ev.Identifier == nil {
 //			ev.Identifier = ids.Identifier(buf[:0], i, ev.Raw)
 //		}
-//		record = meterevent.AppendRecord(record[:0], "acct_1", false, ev, receivedMs) // a Recorder does it faster
+//		key := rec.Key(ev.Name)
+//		record = rec.Append(record[:0], ev)
 //	}
 //
 // Structure is judged while decoding. What Stripe judges later, and reports by a code, is judged by functions of its own:

@@ -21,7 +21,7 @@ const (
 type Event struct {
 	// Name is the event_name, decoded: 1 to NameCharsMax code points, none of them a control character.
 	Name []byte
-	// Identifier is the identifier, decoded; nil when the event has none. It must be set before AppendRecord.
+	// Identifier is the identifier, decoded; nil when the event has none. It must be set before Recorder.Append.
 	Identifier []byte
 	// Payload is the payload object as JSON without white space. Escapes stand as they were sent.
 	Payload []byte

@@ -11,3 +11,35 @@ func (d *Decoder) Misses() int { return d.layout.misses }
 
 // ScratchBytes is how much scratch the Decoder holds.
 func (d *Decoder) ScratchBytes() int { return cap(d.scratch) }
+
+// AppendRecord is what Recorder.Append does, in one go and without anything kept: the tests hold one against the other.
+func AppendRecord(dst []byte, business string, livemode bool, e *Event, receivedMs int64) []byte {
+	if len(e.Identifier) == 0 {
+		panic("BUG: meterevent: a record of an event without identifier")
+	}
+	dst = appendHead(dst, `{"object":"meter_event","business":`, business, livemode)
+	dst = append(dst, `,"event_name":`...)
+	dst = appendQuoted(dst, e.Name)
+	dst = append(dst, `,"identifier":`...)
+	dst = appendQuoted(dst, e.Identifier)
+	timestampMs := receivedMs
+	if e.HasTimestamp {
+		timestampMs = e.TimestampMs
+	}
+	dst = append(dst, `,"timestamp":"`...)
+	dst = appendTime(dst, timestampMs)
+	dst = append(dst, `","received":"`...)
+	dst = appendTime(dst, receivedMs)
+	dst = append(dst, `","payload":`...)
+	dst = append(dst, e.Payload...)
+	return append(dst, '}')
+}
+
+// ParseTimestamp reads one timestamp, as the Decoder does.
+func ParseTimestamp(text []byte) (ms int64, ok bool) {
+	var c dateCache
+	return c.parse(text)
+}
+
+// AppendTime appends a time as records have it.
+func AppendTime(dst []byte, ms int64) []byte { return appendTime(dst, ms) }

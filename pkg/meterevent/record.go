@@ -19,34 +19,6 @@ func AppendBucket(dst []byte, bucket int) []byte {
 	return strconv.AppendInt(append(dst, '/'), int64(bucket), 10)
 }
 
-// AppendRecord appends the value of an event's usage record, one JSON object:
-//
-//	{"object":"meter_event","business":…,"livemode":…,"event_name":…,"identifier":…,"timestamp":…,"received":…,"payload":{…}}
-//
-// An event without timestamp happened when it was received. An event without identifier is the caller's fault: the log
-// holds none, see Deriver.
-func AppendRecord(dst []byte, business string, livemode bool, e *Event, receivedMs int64) []byte {
-	if len(e.Identifier) == 0 {
-		panic("BUG: meterevent: a record of an event without identifier")
-	}
-	dst = appendHead(dst, `{"object":"meter_event","business":`, business, livemode)
-	dst = append(dst, `,"event_name":`...)
-	dst = appendQuoted(dst, e.Name)
-	dst = append(dst, `,"identifier":`...)
-	dst = appendQuoted(dst, e.Identifier)
-	timestampMs := receivedMs
-	if e.HasTimestamp {
-		timestampMs = e.TimestampMs
-	}
-	dst = append(dst, `,"timestamp":"`...)
-	dst = AppendTime(dst, timestampMs)
-	dst = append(dst, `","received":"`...)
-	dst = AppendTime(dst, receivedMs)
-	dst = append(dst, `","payload":`...)
-	dst = append(dst, e.Payload...)
-	return append(dst, '}')
-}
-
 // AppendAdjustmentRecord appends the value of an adjustment's usage record, whose key is its meter's, one JSON object:
 //
 //	{"object":"meter_event_adjustment","business":…,"livemode":…,"event_name":…,"received":…,"type":"cancel","cancel":{"identifier":…}}
@@ -55,7 +27,7 @@ func AppendAdjustmentRecord(dst []byte, business string, livemode bool, a *Adjus
 	dst = append(dst, `,"event_name":`...)
 	dst = appendQuoted(dst, a.Name)
 	dst = append(dst, `,"received":"`...)
-	dst = AppendTime(dst, receivedMs)
+	dst = appendTime(dst, receivedMs)
 	dst = append(dst, `","type":"`...)
 	dst = append(dst, a.Type...)
 	dst = append(dst, `","cancel":{"identifier":`...)

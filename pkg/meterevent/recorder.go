@@ -6,9 +6,9 @@ import (
 	"tollgate/internal/invariants"
 )
 
-// Recorder writes the keys and records of one request's events, byte for byte as AppendKey and AppendRecord do, and
-// keeps what successive events have in common: business, mode, time of receipt, mostly the meter, and the day. At 100
-// events a request that is half of the work. The zero value is ready for Begin; it belongs to one goroutine at a time.
+// Recorder writes the keys, those of AppendKey, and the records of one request's events, and keeps what successive
+// events have in common: business, mode, time of receipt, mostly the meter, and the day. At 100 events a request that is
+// half of the work. The zero value is ready for Begin; it belongs to one goroutine at a time.
 //
 //	var rec Recorder
 //	rec.Begin("acct_1", false, receivedMs)
@@ -58,7 +58,12 @@ func (r *Recorder) Key(name []byte) []byte {
 	return r.key
 }
 
-// Append appends the value of an event's usage record; see AppendRecord. Key was called last with the event's name.
+// Append appends the value of an event's usage record, one JSON object:
+//
+//	{"object":"meter_event","business":…,"livemode":…,"event_name":…,"identifier":…,"timestamp":…,"received":…,"payload":{…}}
+//
+// An event without timestamp happened when it was received. An event without identifier is the caller's fault: the log
+// holds none, see Deriver. Key was called last with the event's name.
 func (r *Recorder) Append(dst []byte, e *Event) []byte {
 	if len(e.Identifier) == 0 {
 		panic("BUG: meterevent: a record of an event without identifier")
@@ -81,12 +86,12 @@ func (r *Recorder) Append(dst []byte, e *Event) []byte {
 	return append(dst, '}')
 }
 
-// appendTime is AppendTime for times that are mostly of one day.
+// appendTime is the function of that name for times that are mostly of one day.
 func (r *Recorder) appendTime(dst []byte, ms int64) []byte {
 	clock := ms - r.day*msPerDay
 	if r.date[0] == 0 || clock < 0 || clock >= msPerDay {
 		from := len(dst)
-		dst = AppendTime(dst, ms)
+		dst = appendTime(dst, ms)
 		copy(r.date[:], dst[from:])
 		clock = ((ms % msPerDay) + msPerDay) % msPerDay
 		r.day = (ms - clock) / msPerDay

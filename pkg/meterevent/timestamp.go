@@ -32,18 +32,6 @@ func CheckTimestamp(timestampMs, receivedMs int64) Reason {
 	return ""
 }
 
-// ParseTimestamp reads what Stripe's SDKs put into a timestamp string, as Unix milliseconds:
-//
-//   - an RFC 3339 time with any offset to ±23:59 and 0 to 9 digits of fraction, T and Z in either case; the fraction is
-//     cut to milliseconds. Second 60 is refused: Unix time has no such second, and no SDK's clock can produce it.
-//   - Unix seconds, digits with an optional minus sign.
-//
-// The time must lie in the years 1 to 9999 in UTC.
-func ParseTimestamp(text []byte) (ms int64, ok bool) {
-	var c dateCache
-	return c.parse(text)
-}
-
 // dateCache remembers the last date read, since most events of a request are of one day. The zero value is ready.
 type dateCache struct {
 	head uint64 // the bytes "YYYY-MM-" of the date that days belongs to
@@ -51,6 +39,13 @@ type dateCache struct {
 	days int64  // since 1970-01-01; means nothing while head is 0
 }
 
+// parse reads what Stripe's SDKs put into a timestamp string, as Unix milliseconds:
+//
+//   - an RFC 3339 time with any offset to ±23:59 and 0 to 9 digits of fraction, T and Z in either case; the fraction is
+//     cut to milliseconds. Second 60 is refused: Unix time has no such second, and no SDK's clock can produce it.
+//   - Unix seconds, digits with an optional minus sign.
+//
+// The time must lie in the years 1 to 9999 in UTC.
 func (c *dateCache) parse(s []byte) (ms int64, ok bool) {
 	// The shortest time is "2026-11-21T12:00:00Z".
 	if len(s) < 20 || s[4] != '-' {
@@ -166,9 +161,9 @@ func parseUnixSeconds(s []byte) (ms int64, ok bool) {
 	return ms, timestampMinMs <= ms && ms <= timestampMaxMs
 }
 
-// AppendTime appends a time as all records and answers write it: RFC 3339, UTC, milliseconds, always 24 bytes.
+// appendTime appends a time as all records and answers write it: RFC 3339, UTC, milliseconds, always 24 bytes.
 // The time must lie in the years 1 to 9999, as every time of a Decoder does.
-func AppendTime(dst []byte, ms int64) []byte {
+func appendTime(dst []byte, ms int64) []byte {
 	if ms < timestampMinMs || ms > timestampMaxMs {
 		panic(fmt.Sprintf("BUG: meterevent: time %d ms is not in the years 1 to 9999", ms))
 	}
