@@ -121,20 +121,20 @@ func (e *Error) AppendV2(dst []byte) []byte {
 
 func (e *Error) append(dst []byte, typ, code string) []byte {
 	dst = append(dst, `{"error":{"type":`...)
-	dst = AppendQuoted(dst, typ)
+	dst = appendQuoted(dst, typ)
 	if code != "" {
 		dst = append(dst, `,"code":`...)
-		dst = AppendQuoted(dst, code)
+		dst = appendQuoted(dst, code)
 	}
 	if e.Param != "" {
 		dst = append(dst, `,"param":`...)
-		dst = AppendQuoted(dst, e.Param)
+		dst = appendQuoted(dst, e.Param)
 	}
 	dst = append(dst, `,"message":`...)
-	dst = AppendQuoted(dst, e.Message)
+	dst = appendQuoted(dst, e.Message)
 	if e.DocURL != "" {
 		dst = append(dst, `,"doc_url":`...)
-		dst = AppendQuoted(dst, e.DocURL)
+		dst = appendQuoted(dst, e.DocURL)
 	}
 	return append(dst, `}}`...)
 }

@@ -4,8 +4,8 @@ import "encoding/binary"
 
 // Prefixes of the identifiers that the gateway makes, without the mark of test mode.
 const (
-	SessionPrefix    = "mtes_"
-	AdjustmentPrefix = "mtr_event_adj_"
+	sessionPrefix    = "mtes_"
+	adjustmentPrefix = "mtr_event_adj_"
 	requestPrefix    = "req_"
 )
 
@@ -14,9 +14,9 @@ const idTextBytes = 22
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// AppendID appends prefix, "test_" in test mode, and 128 random bits in 22 characters of base 62. The width is fixed
+// appendID appends prefix, "test_" in test mode, and 128 random bits in 22 characters of base 62. The width is fixed
 // and every bit counts: two identifiers are equal only when their random bits are.
-func AppendID(dst []byte, prefix string, livemode bool, random [16]byte) []byte {
+func appendID(dst []byte, prefix string, livemode bool, random [16]byte) []byte {
 	dst = append(dst, prefix...)
 	if !livemode {
 		dst = append(dst, "test_"...)

@@ -4,12 +4,12 @@ import "unicode/utf8"
 
 const hexDigits = "0123456789abcdef"
 
-// AppendQuoted appends text as a JSON string, quotes included. Quotes, backslashes and control characters are
+// appendQuoted appends text as a JSON string, quotes included. Quotes, backslashes and control characters are
 // escaped; each byte that is not part of valid UTF-8 becomes U+FFFD, because a body with broken UTF-8 is refused by
 // every strict parser, and the client would never learn why it was refused.
 //
 // Nothing else is escaped: answers are application/json, never embedded in HTML or evaluated as script.
-func AppendQuoted[T string | []byte](dst []byte, text T) []byte {
+func appendQuoted[T string | []byte](dst []byte, text T) []byte {
 	dst = append(dst, '"')
 	start := 0 // text[start:i] needs no escape and is not yet appended
 	for i := 0; i < len(text); {

@@ -9,8 +9,8 @@ import (
 // clients compare expires_at with the present as text.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// AppendTime appends Unix milliseconds as a v2 time, without quotes. Years 0 to 9999.
-func AppendTime(dst []byte, ms int64) []byte {
+// appendTime appends Unix milliseconds as a v2 time, without quotes. Years 0 to 9999.
+func appendTime(dst []byte, ms int64) []byte {
 	return time.UnixMilli(ms).UTC().AppendFormat(dst, timeLayout)
 }
 
@@ -18,7 +18,7 @@ func appendTimeField(dst []byte, name string, ms int64) []byte {
 	dst = append(dst, `,"`...)
 	dst = append(dst, name...)
 	dst = append(dst, `":"`...)
-	dst = AppendTime(dst, ms)
+	dst = appendTime(dst, ms)
 	return append(dst, '"')
 }
 
@@ -33,7 +33,7 @@ func appendTextField(dst []byte, name string, value []byte) []byte {
 	dst = append(dst, `,"`...)
 	dst = append(dst, name...)
 	dst = append(dst, `":`...)
-	return AppendQuoted(dst, value)
+	return appendQuoted(dst, value)
 }
 
 // Session is a meter event session as POST /v2/billing/meter_event_session answers it.
@@ -49,7 +49,7 @@ type Session struct {
 // AppendSession appends v2.billing.meter_event_session; all six fields are required.
 func AppendSession(dst []byte, s *Session) []byte {
 	dst = append(dst, `{"object":"v2.billing.meter_event_session","id":"`...)
-	dst = AppendID(dst, SessionPrefix, s.Livemode, s.Random)
+	dst = appendID(dst, sessionPrefix, s.Livemode, s.Random)
 	dst = append(dst, '"')
 	dst = appendTextField(dst, "authentication_token", s.Token)
 	dst = appendTimeField(dst, "created", s.CreatedMs)
@@ -124,14 +124,14 @@ type Adjustment struct {
 // AppendV2Adjustment appends v2.billing.meter_event_adjustment.
 func AppendV2Adjustment(dst []byte, a *Adjustment) []byte {
 	dst = append(dst, `{"object":"v2.billing.meter_event_adjustment","id":"`...)
-	dst = AppendID(dst, AdjustmentPrefix, a.Livemode, a.Random)
+	dst = appendID(dst, adjustmentPrefix, a.Livemode, a.Random)
 	dst = append(dst, '"')
 	dst = appendTimeField(dst, "created", a.CreatedMs)
 	dst = appendTextField(dst, "event_name", a.EventName)
 	dst = append(dst, `,"type":"cancel"`...)
 	dst = appendCancel(dst, a)
 	dst = append(dst, `,"status":`...)
-	dst = AppendQuoted(dst, string(a.Status))
+	dst = appendQuoted(dst, string(a.Status))
 	dst = appendBoolField(dst, "livemode", a.Livemode)
 	return append(dst, '}')
 }
@@ -143,7 +143,7 @@ func AppendV1Adjustment(dst []byte, a *Adjustment) []byte {
 	dst = appendTextField(dst, "event_name", a.EventName)
 	dst = appendBoolField(dst, "livemode", a.Livemode)
 	dst = append(dst, `,"status":`...)
-	dst = AppendQuoted(dst, string(a.Status))
+	dst = appendQuoted(dst, string(a.Status))
 	return append(dst, `,"type":"cancel"}`...)
 }
 
@@ -152,6 +152,6 @@ func appendCancel(dst []byte, a *Adjustment) []byte {
 		return append(dst, `,"cancel":null`...)
 	}
 	dst = append(dst, `,"cancel":{"identifier":`...)
-	dst = AppendQuoted(dst, a.CancelIdentifier)
+	dst = appendQuoted(dst, a.CancelIdentifier)
 	return append(dst, '}')
 }

@@ -49,7 +49,7 @@ func TestAppendKeepsWhatIsThere(t *testing.T) {
 	prefix := []byte("before ")
 	for _, got := range [][]byte{
 		AppendSession(prefix, &Session{}), AppendV1Adjustment(prefix, &Adjustment{}), NoCredentials().AppendV1(prefix),
-		AppendID(prefix, SessionPrefix, true, sampleRandom), AppendRequestID(prefix, sampleRandom), AppendTime(prefix, 0),
+		appendID(prefix, sessionPrefix, true, sampleRandom), AppendRequestID(prefix, sampleRandom), appendTime(prefix, 0),
 	} {
 		if !bytes.HasPrefix(got, prefix) {
 			t.Errorf("%s", got)
@@ -60,7 +60,7 @@ func TestAppendKeepsWhatIsThere(t *testing.T) {
 func TestTimesHaveOneWidth(t *testing.T) {
 	f := func(ms int64, want string) {
 		t.Helper()
-		if got := string(AppendTime(nil, ms)); got != want {
+		if got := string(appendTime(nil, ms)); got != want {
 			t.Errorf("%d: got %s, want %s", ms, got, want)
 		}
 	}
@@ -76,7 +76,7 @@ func TestTimesHaveOneWidth(t *testing.T) {
 func TestIDsKeepEveryBit(t *testing.T) {
 	f := func(random [16]byte, want string) {
 		t.Helper()
-		if got := string(AppendID(nil, SessionPrefix, false, random)); got != "mtes_test_"+want {
+		if got := string(appendID(nil, sessionPrefix, false, random)); got != "mtes_test_"+want {
 			t.Errorf("got %s, want …%s", got, want)
 		}
 	}
@@ -90,8 +90,8 @@ func TestIDsKeepEveryBit(t *testing.T) {
 	for i := range 128 {
 		var random [16]byte
 		random[i/8] = 1 << (i % 8)
-		id := string(AppendID(nil, AdjustmentPrefix, true, random))
-		if seen[id] || len(id) != len(AdjustmentPrefix)+idTextBytes {
+		id := string(appendID(nil, adjustmentPrefix, true, random))
+		if seen[id] || len(id) != len(adjustmentPrefix)+idTextBytes {
 			t.Errorf("bit %d: %s", i, id)
 		}
 		seen[id] = true
@@ -103,8 +103,8 @@ func FuzzAppendQuoted(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		quoted := AppendQuoted([]byte("x"), text)[1:]
-		if string(AppendQuoted(nil, []byte(text))) != string(quoted) {
+		quoted := appendQuoted([]byte("x"), text)[1:]
+		if string(appendQuoted(nil, []byte(text))) != string(quoted) {
 			t.Fatal("string and bytes differ")
 		}
 		if !utf8.Valid(quoted) {
@@ -159,7 +159,7 @@ func BenchmarkAppendQuoted(b *testing.B) {
 	text := []byte(strings.Repeat("stripe_customer_id ", 5))
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		buf = AppendQuoted(buf[:0], text)
+		buf = appendQuoted(buf[:0], text)
 	}
 }
 
