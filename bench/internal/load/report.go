@@ -23,7 +23,7 @@ type Report struct {
 	Missed      uint64            `json:"requests_missed"`     // due, and not sent by the end; of the whole run
 	Errors      map[string]uint64 `json:"errors,omitempty"`    // by kind, of the whole run
 	Latency     Quantiles         `json:"latency_ms"`          // of acknowledged and missed requests, from their intended times
-	Lateness    Quantiles         `json:"send_lateness_ms"`    // how late requests were sent: the generator's own part of it
+	Lateness    Quantiles         `json:"send_lateness_ms"`    // how late requests were sent, for want of a free connection or a processor
 	Generator   *CostReport       `json:"generator,omitempty"` // of this process
 	Server      *CostReport       `json:"server,omitempty"`
 	Broker      *CostReport       `json:"broker,omitempty"`

@@ -57,13 +57,12 @@ func (p *process) start() error {
 func own(cmd *exec.Cmd, started chan<- error, exited chan<- struct{}) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer close(exited)
 	err := cmd.Start()
 	started <- err
-	if err != nil {
-		return
+	if err == nil {
+		_ = cmd.Wait() // how it ended is in ProcessState
 	}
-	_ = cmd.Wait() // how it ended is in ProcessState
-	close(exited)
 }
 
 // PID is the process, for reading its cost; another one after a restart.
@@ -71,12 +70,20 @@ func (p *process) PID() int { return int(p.pid.Load()) }
 
 // Kill is kill -9, and waits until the process is gone. It may be called again.
 func (p *process) Kill() {
-	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
-	<-p.exited
+	if p.signal(syscall.SIGKILL) == nil {
+		<-p.exited
+	}
 }
 
-// signal sends one to the process and its children.
-func (p *process) signal(s syscall.Signal) error { return syscall.Kill(-p.PID(), s) }
+// signal sends one to the process and its children, and never to a process that has the number of one that ended.
+func (p *process) signal(s syscall.Signal) error {
+	select {
+	case <-p.exited:
+		return os.ErrProcessDone
+	default:
+		return syscall.Kill(-p.PID(), s)
+	}
+}
 
 // await calls ready until it says so, the process ends, or max is over.
 func (p *process) await(ctx context.Context, max time.Duration, ready func() bool) error {
