@@ -13,8 +13,8 @@ import (
 const (
 	// BusinessBytesMax is the longest business id. It bounds a token, see token.go.
 	BusinessBytesMax = 64
-	// SecretBytesMax is the longest API key; Stripe's have some 110 bytes.
-	SecretBytesMax = 255
+	// secretBytesMax is the longest API key; Stripe's have some 110 bytes.
+	secretBytesMax = 255
 )
 
 // KeySpec is an API key as it is configured. Who reads the configuration should forget it after NewKeys.
@@ -126,7 +126,7 @@ func (k *Keys) Authenticate(authorization []byte) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(secret) > SecretBytesMax {
+	if len(secret) > secretBytesMax {
 		if hasTokenPrefix(secret) {
 			return nil, ErrTokenAsKey
 		}
@@ -145,9 +145,9 @@ func (k *Keys) Authenticate(authorization []byte) (*Key, error) {
 }
 
 // hash is SHA-256 of salt and secret. The salt comes first and the digest stays in this process, so there is nothing
-// that a length extension could be used for. len(secret) <= SecretBytesMax.
+// that a length extension could be used for. len(secret) <= secretBytesMax.
 func (k *Keys) hash(secret []byte) [sha256.Size]byte {
-	var text [len(k.salt) + SecretBytesMax]byte
+	var text [len(k.salt) + secretBytesMax]byte
 	copy(text[:], k.salt[:])
 	n := copy(text[len(k.salt):], secret)
 	return sha256.Sum256(text[:len(k.salt)+n])
@@ -194,8 +194,8 @@ func parseSecret(secret string) (restricted, livemode bool, err error) {
 		switch {
 		case rest == "":
 			return false, false, fmt.Errorf("there is nothing behind the prefix %s", p.text)
-		case len(secret) > SecretBytesMax:
-			return false, false, fmt.Errorf("it is longer than %d bytes", SecretBytesMax)
+		case len(secret) > secretBytesMax:
+			return false, false, fmt.Errorf("it is longer than %d bytes", secretBytesMax)
 		}
 		for _, c := range []byte(rest) {
 			if !isAlphanumeric(c) && c != '_' && c != '-' {

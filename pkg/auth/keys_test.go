@@ -41,7 +41,7 @@ func TestTheKeysPrefixGivesModeAndKind(t *testing.T) {
 	f("sk_test_123", false, true)
 	f("sk_live_123", true, true)
 	f("rk_test_123", false, false)
-	f("rk_live_"+strings.Repeat("x", SecretBytesMax-len("rk_live_")), true, false)
+	f("rk_live_"+strings.Repeat("x", secretBytesMax-len("rk_live_")), true, false)
 }
 
 func TestAnAuthorizationHeaderIsReadOrRefused(t *testing.T) {
@@ -86,14 +86,14 @@ func TestAnAuthorizationHeaderIsReadOrRefused(t *testing.T) {
 	f("Bearer SK_TEST_123", "", ErrUnknownKey)
 	f("Bearer sk_live_123", "", ErrUnknownKey)
 	f("Bearer sk_test_123 sk_live_456", "", ErrUnknownKey)
-	f("Bearer "+strings.Repeat("x", SecretBytesMax+1), "", ErrUnknownKey)
+	f("Bearer "+strings.Repeat("x", secretBytesMax+1), "", ErrUnknownKey)
 	f("Bearer \x00\xff", "", ErrUnknownKey)
 	f("Bearer tgst_AAAA", "", ErrTokenAsKey)
-	f("Bearer tgst_"+strings.Repeat("A", SecretBytesMax), "", ErrTokenAsKey)
+	f("Bearer tgst_"+strings.Repeat("A", secretBytesMax), "", ErrTokenAsKey)
 }
 
 func TestTheLongestKeyIsNotAPrefixOfALongerOne(t *testing.T) {
-	secret := "sk_test_" + strings.Repeat("x", SecretBytesMax-len("sk_test_"))
+	secret := "sk_test_" + strings.Repeat("x", secretBytesMax-len("sk_test_"))
 	keys := mustKeys(t, KeySpec{Business: "acct_a", Secret: secret})
 	if _, err := keys.Authenticate(bearer(secret)); err != nil {
 		t.Error(err)

@@ -101,7 +101,7 @@ func TestATokenFitsIntoAHeader(t *testing.T) {
 	d := newDesk(t, SessionConfig{}, KeySpec{Business: strings.Repeat("b", BusinessBytesMax), Secret: "sk_live_2"})
 	for range 100 {
 		_, token := d.mint(t, "sk_live_2")
-		if len(token) > 400 || len(token) != TokenBytesMax {
+		if len(token) > 400 || len(token) != tokenBytesMax {
 			t.Fatalf("%d bytes", len(token))
 		}
 		for _, c := range token {
@@ -115,7 +115,7 @@ func TestATokenFitsIntoAHeader(t *testing.T) {
 			}
 		}
 	}
-	if TokenBytesMax*4/3+len("Basic ")+4 > authorizationBytesMax {
+	if tokenBytesMax*4/3+len("Basic ")+4 > authorizationBytesMax {
 		t.Error("the longest token does not fit into a Basic header")
 	}
 }

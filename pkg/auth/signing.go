@@ -13,12 +13,12 @@ import (
 
 // Bounds of a set of signing keys.
 const (
-	// SigningKeysMax is how many keys a set holds.
-	SigningKeysMax = 16
-	// SigningSecretBytesMin is the shortest secret: as long as the MAC.
-	SigningSecretBytesMin = 32
-	// SigningSecretBytesMax is the longest.
-	SigningSecretBytesMax = 128
+	// signingKeysMax is how many keys a set holds.
+	signingKeysMax = 16
+	// signingSecretBytesMin is the shortest secret: as long as the MAC.
+	signingSecretBytesMin = 32
+	// signingSecretBytesMax is the longest.
+	signingSecretBytesMax = 128
 )
 
 // SigningKeys is the secrets of session tokens: the first signs, all verify. It is immutable.
@@ -92,7 +92,7 @@ func NewSigningKeys(random io.Reader, now time.Time) (*SigningKeys, error) {
 }
 
 func randomSigningKey(random io.Reader, now time.Time) (*signingKey, error) {
-	var secret [SigningSecretBytesMin]byte
+	var secret [signingSecretBytesMin]byte
 	if _, err := io.ReadFull(random, secret[:]); err != nil {
 		return nil, fmt.Errorf("random bytes for a signing key: %w", err)
 	}
@@ -145,8 +145,8 @@ func (s *SigningKeys) check() error {
 	if len(s.keys) == 0 {
 		return errors.New("there is no signing key")
 	}
-	if len(s.keys) > SigningKeysMax {
-		return fmt.Errorf("there are %d signing keys; at most %d are possible", len(s.keys), SigningKeysMax)
+	if len(s.keys) > signingKeysMax {
+		return fmt.Errorf("there are %d signing keys; at most %d are possible", len(s.keys), signingKeysMax)
 	}
 	for i, k := range s.keys {
 		for j, other := range s.keys[:i] {

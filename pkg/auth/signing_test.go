@@ -79,7 +79,7 @@ func TestBadSigningKeysAreRefusedByLineAndNotShown(t *testing.T) {
 	f(good+"\n"+other+" until=2026-11-21", "line 2: until= wants a time")
 	f(good+" until=2026-11-21T12:00:00Z", "line 1: the first key signs")
 	var many strings.Builder
-	for i := range SigningKeysMax + 1 {
+	for i := range signingKeysMax + 1 {
 		many.WriteString(hex.EncodeToString(bytes.Repeat([]byte{byte(i)}, 32)) + "\n")
 	}
 	f(many.String(), "there are 17 signing keys; at most 16")
@@ -141,7 +141,7 @@ func TestAKeyThatWaitsForItsTurnSurvivesRotation(t *testing.T) {
 func TestRotationIsBoundedAndReportsBadDice(t *testing.T) {
 	s := mustSigning(t)
 	var err error
-	for range SigningKeysMax - 1 {
+	for range signingKeysMax - 1 {
 		if s, err = s.Rotate(rand.Reader, noon, time.Hour); err != nil {
 			t.Fatal(err)
 		}

@@ -75,16 +75,16 @@ func parseSigningLine(words []string) (*signingKey, error) {
 
 func parseSigningSecret(word string) ([]byte, error) {
 	secret, err := hex.DecodeString(word)
-	if err != nil || len(secret) < SigningSecretBytesMin {
+	if err != nil || len(secret) < signingSecretBytesMin {
 		// The two alphabets differ in two characters, and padding is no information: one spelling for all.
 		plain := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(word, "="))
 		if secret, err = base64.RawStdEncoding.DecodeString(plain); err != nil {
 			return nil, errors.New("the secret is neither base64 nor hex")
 		}
 	}
-	if len(secret) < SigningSecretBytesMin || len(secret) > SigningSecretBytesMax {
+	if len(secret) < signingSecretBytesMin || len(secret) > signingSecretBytesMax {
 		return nil, fmt.Errorf("the secret has %d bytes; it must have %d to %d, as from `openssl rand -base64 32`",
-			len(secret), SigningSecretBytesMin, SigningSecretBytesMax)
+			len(secret), signingSecretBytesMin, signingSecretBytesMax)
 	}
 	return secret, nil
 }

@@ -45,9 +45,6 @@ const (
 	tokenBytesMax    = len(tokenPrefix) + (tokenRawBytesMax*8+5)/6
 )
 
-// TokenBytesMax is the length of the longest session token.
-const TokenBytesMax = tokenBytesMax
-
 var tokenEncoding = base64.RawURLEncoding.Strict()
 
 func hasTokenPrefix(text []byte) bool {
