@@ -142,14 +142,21 @@ func (d *Decoder) eventArray(i int) int {
 		if i = d.guessOrScan(i, &d.events[d.index]); i == failed {
 			return failed
 		}
-		i = d.space(i)
-		switch {
-		case d.at(i) == ',':
-			i = d.space(i + 1)
-		case d.at(i) == ']':
-			return i + 1
-		default:
-			return d.unexpected(i, "',' or ']' after an event")
+		var more bool
+		if i, more = d.behind(i, "an event"); !more {
+			return i
 		}
 	}
+}
+
+// behind passes what follows an element of an array: a comma, behind which there is more, or the array's end.
+func (d *Decoder) behind(i int, element string) (next int, more bool) {
+	i = d.space(i)
+	switch {
+	case d.at(i) == ',':
+		return d.space(i + 1), true
+	case d.at(i) == ']':
+		return i + 1, false
+	}
+	return d.unexpected(i, "',' or ']' after "+element), false
 }

@@ -89,14 +89,9 @@ func (d *Decoder) skipArray(i, depth int) int {
 		if i = d.skip(i, depth+1); i == failed {
 			return failed
 		}
-		i = d.space(i)
-		switch {
-		case d.at(i) == ',':
-			i = d.space(i + 1)
-		case d.at(i) == ']':
-			return i + 1
-		default:
-			return d.unexpected(i, "',' or ']' after a value")
+		var more bool
+		if i, more = d.behind(i, "a value"); !more {
+			return i
 		}
 	}
 }
