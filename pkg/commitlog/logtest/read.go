@@ -11,6 +11,18 @@ import (
 	"tollgate/pkg/recordbatch"
 )
 
+// readFirst opens a reader at the topic's first record; ctx bounds what is to be waited for.
+func readFirst(t *testing.T, o *Opened) (r commitlog.Reader, ctx context.Context) {
+	t.Helper()
+	r, err := o.Log.NewReader(o.Topic, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), waitMax)
+	t.Cleanup(func() { cancel(); _ = r.Close() })
+	return r, ctx
+}
+
 func testReadBack(t *testing.T, o *Opened) {
 	before := time.Now().UnixMilli()
 	var b recordbatch.Builder
@@ -19,13 +31,7 @@ func testReadBack(t *testing.T, o *Opened) {
 	b.Append(before+1, recordbatch.AppendBody(nil, nil, []byte{}))
 	Append(t, o.Log, &commitlog.Batch{Topic: o.Topic, Records: b.Records(), Bytes: b.Seal()})
 
-	r, err := o.Log.NewReader(o.Topic, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), waitMax)
-	defer cancel()
+	r, ctx := readFirst(t, o)
 	records, err := r.Next(ctx)
 	if err != nil || len(records) == 0 {
 		t.Fatalf("Next: %d records, %v", len(records), err)
@@ -48,13 +54,7 @@ func testReadBack(t *testing.T, o *Opened) {
 }
 
 func testReaderWaits(t *testing.T, o *Opened) {
-	r, err := o.Log.NewReader(o.Topic, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), waitMax)
-	defer cancel()
+	r, ctx := readFirst(t, o)
 	for i := range 3 {
 		got := make(chan string, 1)
 		go func() {
@@ -78,11 +78,7 @@ func testReaderWaits(t *testing.T, o *Opened) {
 }
 
 func testReaderContext(t *testing.T, o *Opened) {
-	r, err := o.Log.NewReader(o.Topic, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r, _ := readFirst(t, o)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	began := time.Now()
