@@ -328,7 +328,7 @@ func (d *drainer) sleep(now time.Time) bool {
 	return true
 }
 
-// plan decides what is worth waking up for, and when to get up by ourselves.
+// plan decides which event should wake the drainer, and when it wakes by itself.
 func (d *drainer) plan(now time.Time) (until int, timeout time.Duration) {
 	switch {
 	case len(d.ready) > 0: // pausing
