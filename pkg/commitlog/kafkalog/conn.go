@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -170,6 +171,27 @@ func (c *conn) roundTrip(request protocol.Message, timeout time.Duration) (answe
 		err = fmt.Errorf("%s: %w", c.address, err)
 	}
 	return answer, c.counting.written != before, err
+}
+
+// hungUp tells whether the broker has ended a connection on which nothing is under way, as far as the kernel knows: a
+// request that is written to such a one could not be told from one that was heard and not answered.
+func (c *conn) hungUp() bool {
+	socket, ok := c.raw.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	access, err := socket.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	err = access.Read(func(fd uintptr) bool {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		gone = err == nil && n == 0 || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
+		return true
+	})
+	return gone || err != nil
 }
 
 func (c *conn) close() {

@@ -111,7 +111,7 @@ func (n *lane) connect() error {
 	address, generation := k.address, k.generation
 	l.mu.Unlock()
 	if c := n.conn; c != nil {
-		if c.generation == generation && (c.expires.IsZero() || time.Now().Before(c.expires)) {
+		if c.generation == generation && (c.expires.IsZero() || time.Now().Before(c.expires)) && !c.hungUp() {
 			return nil
 		}
 		n.setConn(nil)
