@@ -31,6 +31,9 @@ type conn struct {
 	expires time.Time
 	// generation is the broker's when the connection was made; see broker.
 	generation int
+
+	produceVersion int16
+	correlation    int32 // of the last produce request
 }
 
 // countingConn counts what is written.
@@ -125,6 +128,10 @@ func (c *conn) negotiate() error {
 		chosen[key] = key.SelectVersion(v.MinVersion, v.MaxVersion)
 	}
 	c.kafka.SetVersions(chosen)
+	c.produceVersion = min(chosen[protocol.Produce], produceVersionMax)
+	if c.produceVersion < produceVersionMin {
+		return fmt.Errorf("the broker takes Produce up to version %d; %d, of Kafka 0.11, is the least", c.produceVersion, produceVersionMin)
+	}
 	return nil
 }
 

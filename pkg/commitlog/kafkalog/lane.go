@@ -1,25 +1,19 @@
 package kafkalog
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/initproducerid"
 	"github.com/segmentio/kafka-go/protocol/produce"
-	"github.com/segmentio/kafka-go/protocol/rawproduce"
 
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/recordbatch"
 )
-
-// acksAll: answered when all in-sync replicas have the batch.
-const acksAll = -1
 
 // lane is a goroutine that sends to one broker.
 type lane struct {
@@ -32,7 +26,7 @@ type lane struct {
 
 	// Scratch of one attempt.
 	set     []*partition
-	request rawproduce.Request
+	request produceRequest
 	done    []*commitlog.Batch
 }
 
@@ -76,11 +70,15 @@ func (n *lane) take() bool {
 		taken++
 	}
 	k.list = slices.Delete(k.list, 0, taken)
+	slices.SortStableFunc(n.set, byTopic)
 	if len(k.list) > 0 {
 		k.wake()
 	}
 	return true
 }
+
+// byTopic brings the partitions of a topic together, as a request names each topic once.
+func byTopic(a, b *partition) int { return strings.Compare(a.topic.config.Name, b.topic.config.Name) }
 
 // send makes one attempt for the set and settles each of its partitions.
 func (n *lane) send() {
@@ -92,16 +90,20 @@ func (n *lane) send() {
 		return
 	}
 	n.encode()
+	for _, p := range n.set {
+		n.log.counts.batchBytes.Observe(int64(len(p.wire)))
+		n.log.counts.bytes.Add(uint64(len(p.wire)))
+	}
 	began := time.Now()
 	n.log.counts.requests.Add(1)
-	answer, written, err := n.conn.roundTrip(n.assemble(), n.log.config.RequestTimeout)
+	answer, written, err := n.conn.produce(&n.request, n.set, n.log.config.RequestTimeout)
 	n.log.counts.seconds.Observe(int64(time.Since(began)))
 	if err != nil {
 		n.disconnect()
 		n.settleAll(decideLost(err, written, false))
 		return
 	}
-	n.settleAnswers(answer.(*produce.Response))
+	n.settleAnswers(answer)
 }
 
 // connect makes sure that there is a connection worth using.
@@ -185,55 +187,6 @@ func (n *lane) encode() {
 		group.Go(func() { p.encode(codec) })
 	}
 	group.Wait()
-}
-
-// assemble makes the produce request of the set.
-func (n *lane) assemble() *rawproduce.Request {
-	r := &n.request
-	r.Acks = acksAll
-	// The broker gives up before we do, so that we hear REQUEST_TIMED_OUT and keep the connection.
-	r.Timeout = int32((n.log.config.RequestTimeout * 3 / 4).Milliseconds())
-	r.Topics = r.Topics[:0]
-	for _, p := range n.set {
-		t := topicOf(r, p.topic.config.Name)
-		t.Partitions = append(t.Partitions, rawproduce.RequestPartition{
-			Partition: p.number,
-			RecordSet: protocol.RawRecordSet{Reader: &recordSet{batch: p.wire}},
-		})
-		n.log.counts.batchBytes.Observe(int64(len(p.wire)))
-		n.log.counts.bytes.Add(uint64(len(p.wire)))
-	}
-	return r
-}
-
-func topicOf(r *rawproduce.Request, name string) *rawproduce.RequestTopic {
-	for i := range r.Topics {
-		if r.Topics[i].Topic == name {
-			return &r.Topics[i]
-		}
-	}
-	r.Topics = append(r.Topics, rawproduce.RequestTopic{Topic: name})
-	return &r.Topics[len(r.Topics)-1]
-}
-
-// recordSet is a batch as the protocol wants it: its length, then its bytes.
-type recordSet struct{ batch []byte }
-
-// WriteTo is what io.Copy uses.
-func (s *recordSet) WriteTo(w io.Writer) (int64, error) {
-	var length [4]byte
-	binary.BigEndian.PutUint32(length[:], uint32(len(s.batch)))
-	a, err := w.Write(length[:])
-	if err != nil {
-		return int64(a), err
-	}
-	b, err := w.Write(s.batch)
-	return int64(a + b), err
-}
-
-// Read is never used, and there because the field wants an io.Reader.
-func (s *recordSet) Read([]byte) (int, error) {
-	panic("BUG: kafkalog: a record set is written by WriteTo")
 }
 
 var errNoAnswer = errors.New("the broker's answer leaves the partition out")
