@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"tollgate/pkg/ingest"
 	"tollgate/pkg/meterevent"
 	"tollgate/pkg/stripe"
 )
@@ -24,10 +25,14 @@ const (
 	zstdWindowMax = 8 << 20
 )
 
-// A reading is what it takes to read one body: the event decoder and, for a compressed body, its buffer. It is given
-// back before the exchange waits for the log, so that waiting requests hold as little as they can.
+// A reading is what it takes to read one body and to write its records: the event decoder, what is remembered of meters
+// and, for a compressed body, its buffer. It is given back before the exchange waits for the log, so that waiting
+// requests hold as little as they can, and few readings, warm in the cache, serve all.
 type reading struct {
 	events   *meterevent.Decoder
+	records  meterevent.Recorder
+	keys     [meterevent.MetersKept]ingest.Key // of the meters that records knows
+	key      ingest.Key                        // of any other record
 	inflated []byte
 	gzip     *gzip.Reader
 	source   bytes.Reader

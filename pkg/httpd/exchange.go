@@ -13,7 +13,6 @@ import (
 
 	"tollgate/internal/invariants"
 	"tollgate/pkg/auth"
-	"tollgate/pkg/meterevent"
 	"tollgate/pkg/stripe"
 )
 
@@ -36,13 +35,12 @@ type exchange struct {
 	tenant   *tenant
 	session  *auth.Session // nil with an API key
 
-	random  *rand.ChaCha8
-	records meterevent.Recorder
-	key     []byte // of a record of a spread meter
-	id      []byte // of events that came without
-	answer  []byte
-	form    stripe.Form
-	pairs   []stripe.Pair
+	random *rand.ChaCha8
+	key    []byte // of a record of a spread meter, or of an adjustment
+	id     []byte // of events that came without
+	answer []byte
+	form   stripe.Form
+	pairs  []stripe.Pair
 
 	credential [auth.CredentialBytesMax]byte
 }

@@ -34,9 +34,9 @@ func (s *Server) stream(x *exchange) *stripe.Error {
 	}
 	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
 	x.identify(events)
-	x.records.Begin(x.business, x.livemode, x.receivedMs)
+	reading.records.Begin(x.business, x.livemode, x.receivedMs)
 	for i := range events {
-		x.addEvent(frame, &events[i])
+		x.addEvent(reading, frame, &events[i])
 	}
 	s.done(x, reading)
 	if r := s.submit(x, frame, len(events)); r != nil {
@@ -80,33 +80,43 @@ const customerKey = "stripe_customer_id"
 // valueKey is the same for the value.
 const valueKey = "value"
 
-// addEvent writes an event's record into the frame. x.records has begun.
-func (x *exchange) addEvent(frame *ingest.Frame, e *meterevent.Event) {
-	key := x.records.Key(e.Name)
+// addEvent writes an event's record into the frame. The reading's records have begun.
+func (x *exchange) addEvent(r *reading, frame *ingest.Frame, e *meterevent.Event) {
+	place, known := r.records.Meter(e.Name)
+	key := &r.keys[place]
+	if !known {
+		key.Set(r.records.Key())
+	}
 	if len(x.tenant.spread) > 0 {
 		if n := x.tenant.spread[string(e.Name)]; n > 1 {
 			customer, _ := e.PayloadValue(customerKey)
-			x.key = meterevent.AppendBucket(append(x.key[:0], key...), ingest.Bucket(customer, n))
-			key = x.key
+			x.key = meterevent.AppendBucket(append(x.key[:0], r.records.Key()...), ingest.Bucket(customer, n))
+			key = &r.key
+			key.Set(x.key)
 		}
 	}
-	frame.End(x.records.Append(frame.Begin(key), e))
+	frame.End(r.records.Append(frame.Begin(key), e))
 }
 
 // addAdjustment writes an adjustment's record: into every key of a spread meter, since it names no customer, and each
 // key's reader must see it in its place among the events.
-func (x *exchange) addAdjustment(frame *ingest.Frame, a *meterevent.Adjustment) {
+func (x *exchange) addAdjustment(r *reading, frame *ingest.Frame, a *meterevent.Adjustment) {
 	x.key = meterevent.AppendKey(x.key[:0], x.business, x.livemode, a.Name)
 	n := x.tenant.spread[string(a.Name)]
 	if n <= 1 {
-		frame.End(meterevent.AppendAdjustmentRecord(frame.Begin(x.key), x.business, x.livemode, a, x.receivedMs))
+		x.addAdjusted(r, frame, a)
 		return
 	}
 	meter := len(x.key)
 	for i := range n {
 		x.key = meterevent.AppendBucket(x.key[:meter], i)
-		frame.End(meterevent.AppendAdjustmentRecord(frame.Begin(x.key), x.business, x.livemode, a, x.receivedMs))
+		x.addAdjusted(r, frame, a)
 	}
+}
+
+func (x *exchange) addAdjusted(r *reading, frame *ingest.Frame, a *meterevent.Adjustment) {
+	r.key.Set(x.key)
+	frame.End(meterevent.AppendAdjustmentRecord(frame.Begin(&r.key), x.business, x.livemode, a, x.receivedMs))
 }
 
 // submit waits until the frame is durable and accounts for its events.

@@ -96,8 +96,8 @@ func (s *Server) oneEvent(x *exchange, reading *reading, event *meterevent.Event
 	one := [1]meterevent.Event{*event}
 	x.identify(one[:])
 	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
-	x.records.Begin(x.business, x.livemode, x.receivedMs)
-	x.addEvent(frame, &one[0])
+	reading.records.Begin(x.business, x.livemode, x.receivedMs)
+	x.addEvent(reading, frame, &one[0])
 	answer := stripe.MeterEvent{
 		EventName: one[0].Name, Identifier: one[0].Identifier, Payload: one[0].Payload,
 		CreatedMs: x.receivedMs, TimestampMs: x.receivedMs, Livemode: x.livemode,
@@ -183,7 +183,7 @@ func (s *Server) adjust(x *exchange, reading *reading, a *meterevent.Adjustment)
 		return r
 	}
 	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
-	x.addAdjustment(frame, a)
+	x.addAdjustment(reading, frame, a)
 	answer := stripe.Adjustment{
 		EventName: a.Name, CancelIdentifier: a.Identifier, Status: stripe.Pending,
 		CreatedMs: x.receivedMs, Livemode: x.livemode,

@@ -12,7 +12,7 @@ func TestARequestDoesNotAllocateInTheSteadyState(t *testing.T) {
 		t.Skip("SKIPPED: the race detector makes sync.Pool forget things at random")
 	}
 	g := open(t, discard{partitions: 12}, Config{})
-	keys := [][]byte{[]byte("acct_demo/testmode/api_requests"), []byte("acct_demo/testmode/tokens")}
+	keys := []*Key{keyOf("acct_demo/testmode/api_requests"), keyOf("acct_demo/testmode/tokens")}
 	for _, records := range []int{1, 100} {
 		request := func() {
 			f := g.NewFrame(g.NowMs())

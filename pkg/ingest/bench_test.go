@@ -45,7 +45,6 @@ func cpuNow() time.Duration {
 //
 //	go test -run - -bench Submit -cpu 1,2 ./pkg/ingest
 func BenchmarkSubmit(b *testing.B) {
-	key := []byte("acct_demo/testmode/api_requests")
 	for _, records := range []int{1, 10, 100} {
 		for _, clients := range []int{1, 64} {
 			b.Run(fmt.Sprintf("records=%d/clients=%d", records, clients), func(b *testing.B) {
@@ -55,6 +54,7 @@ func BenchmarkSubmit(b *testing.B) {
 				before := cpuNow()
 				b.ResetTimer()
 				b.RunParallel(func(pb *testing.PB) {
+					key := keyOf("acct_demo/testmode/api_requests")
 					for pb.Next() {
 						f := g.NewFrame(g.NowMs())
 						for range records {

@@ -5,7 +5,7 @@
 //
 //	f := g.NewFrame(g.NowMs())
 //	for each event {
-//		buf := f.Begin(key)        // chooses the partition
+//		buf := f.Begin(&key)       // a Key knows its partition, and is kept from request to request
 //		buf = append(buf, value…)  // encoded straight into the frame
 //		f.End(buf)
 //	}

@@ -1,12 +1,9 @@
 package ingest
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-
-	"tollgate/pkg/commitlog"
 )
 
 // A frame in its ring, little-endian:
@@ -43,13 +40,10 @@ type Frame struct {
 	topic *topic // nil: the log did not know the topic when the frame was begun
 	buf   []byte
 
-	records   int
-	bodyMax   int // length of the longest body
-	recordAt  int // where the record begun last starts
-	valueAt   int // where its value starts; 0 when no record is open
-	keyAt     int // where the key of the record begun last lies, and
-	keyBytes  int // how long it is
-	partition uint32
+	records  int
+	bodyMax  int // length of the longest body
+	recordAt int // where the record begun last starts
+	valueAt  int // where its value starts; 0 when no record is open
 }
 
 func newFrame(g *Ingester) *Frame {
@@ -61,23 +55,14 @@ func (f *Frame) reset(t *topic, receivedMs int64) {
 	binary.LittleEndian.PutUint64(f.buf[frameReceivedAt:], uint64(receivedMs))
 }
 
-// Begin starts a record with this key, in the partition that Kafka's default partitioner gives the key, and returns
-// the buffer to append the value to. The key is copied.
-func (f *Frame) Begin(key []byte) []byte {
-	// Successive events of a request are mostly of one meter.
-	if f.records == 0 || !bytes.Equal(f.buf[f.keyAt:f.keyAt+f.keyBytes], key) {
-		f.partition = 0
-		if f.topic != nil {
-			f.partition = uint32(commitlog.PartitionFor(key, f.topic.partitions))
-		}
+// Begin starts a record with this key, in the key's partition, and returns the buffer to append the value to. Nothing of
+// the key is kept.
+func (f *Frame) Begin(key *Key) []byte {
+	if key.topic != f.topic && f.topic != nil {
+		key.settle(f.topic)
 	}
 	f.recordAt = len(f.buf)
-	buf := binary.LittleEndian.AppendUint32(f.buf, f.partition)
-	buf = append(buf, 0, 0, 0, 0) // the body's length: End
-	buf = binary.AppendVarint(buf, int64(len(key)))
-	f.keyAt, f.keyBytes = len(buf), len(key)
-	buf = append(buf, key...)
-	buf = append(buf, make([]byte, valueVarintBytes)...)
+	buf := append(f.buf, key.head...)
 	f.valueAt = len(buf)
 	return buf
 }

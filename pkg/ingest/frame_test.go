@@ -15,7 +15,7 @@ func TestAFrameHoldsWhatAppendBodyMakes(t *testing.T) {
 	var keys, values [][]byte
 	add := func(key string, valueBytes int) {
 		value := bytes.Repeat([]byte{byte('a' + len(values)%26)}, valueBytes)
-		f.End(append(f.Begin([]byte(key)), value...))
+		f.End(append(f.Begin(keyOf(key)), value...))
 		keys, values = append(keys, []byte(key)), append(values, value)
 	}
 	// Around each width of the value's length, and of the key's.
@@ -52,7 +52,7 @@ func TestAFrameFromThePoolIsEmpty(t *testing.T) {
 		if f.Records() != 0 || len(f.buf) != frameHeaderBytes || f.bodyMax != 0 {
 			t.Fatalf("a new frame has %d records in %d bytes", f.Records(), len(f.buf))
 		}
-		f.Begin([]byte("begun and never ended"))
+		f.Begin(keyOf("begun and never ended"))
 		f.Release()
 	}
 }
@@ -65,6 +65,20 @@ func TestSubmitInTheMiddleOfARecordIsABug(t *testing.T) {
 		}
 	}()
 	f := g.NewFrame(1)
-	f.Begin([]byte("key"))
+	f.Begin(keyOf("key"))
 	_ = g.Submit(f)
+}
+
+func TestAKeyFindsItsPartitionAgainInAnotherLog(t *testing.T) {
+	key := keyOf("acct/testmode/api_requests")
+	for _, partitions := range []int{7, 12, 1, 7} {
+		g := open(t, discard{partitions: partitions}, Config{})
+		f := g.NewFrame(1)
+		f.End(f.Begin(key))
+		got, _, _ := view(f.buf).record(frameHeaderBytes)
+		if want := commitlog.PartitionFor([]byte("acct/testmode/api_requests"), partitions); got != int(want) {
+			t.Errorf("of %d partitions %d, want %d", partitions, got, want)
+		}
+		f.Release()
+	}
 }

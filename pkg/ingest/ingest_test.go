@@ -30,11 +30,17 @@ func open(t testing.TB, log commitlog.Log, cfg Config) *Ingester {
 	return g
 }
 
+func keyOf(text string) *Key {
+	var k Key
+	k.Set([]byte(text))
+	return &k
+}
+
 // submit sends one request with a record for each pair of key and value.
 func submit(g *Ingester, pairs ...string) error {
 	f := g.NewFrame(g.NowMs())
 	for i := 0; i < len(pairs); i += 2 {
-		f.End(append(f.Begin([]byte(pairs[i])), pairs[i+1]...))
+		f.End(append(f.Begin(keyOf(pairs[i])), pairs[i+1]...))
 	}
 	return g.Submit(f)
 }

@@ -313,7 +313,7 @@ func TestATopicThatIsNotKnownYetIsUnavailable(t *testing.T) {
 	log.unknown.Store(true)
 	g := open(t, log, Config{})
 	f := g.NewFrame(1)
-	f.End(append(f.Begin([]byte("key")), "begun before it was known"...))
+	f.End(append(f.Begin(keyOf("key")), "begun before it was known"...))
 	wantErr(t, "Submit", submit(g, "key", "value"), commitlog.ErrUnavailable)
 	wantErr(t, "Ready", g.Ready(), commitlog.ErrUnavailable)
 	log.unknown.Store(false)

@@ -56,7 +56,8 @@ func TestNothingAllocatesInTheSteadyState(t *testing.T) {
 	var recorder meterevent.Recorder
 	f("Recorder", func() {
 		recorder.Begin("acct_demo", true, receivedMs)
-		buf = append(buf[:0], recorder.Key(ev.Name)...)
+		recorder.Meter(ev.Name)
+		buf = append(buf[:0], recorder.Key()...)
 		buf = recorder.Append(buf, &ev)
 	})
 	f("AppendKey", func() { buf = meterevent.AppendBucket(meterevent.AppendKey(buf[:0], "acct_demo", true, ev.Name), 3) })

@@ -158,7 +158,7 @@ func BenchmarkRecord(b *testing.B) {
 			buf = buf[:0]
 			r.Begin("acct_demo", false, receivedMs)
 			for i := range events {
-				key = r.Key(events[i].Name)
+				r.Meter(events[i].Name)
 				buf = r.Append(buf, &events[i])
 			}
 		}

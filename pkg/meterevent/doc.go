@@ -17,7 +17,7 @@
 //		if ev.Identifier == nil {
 //			ev.Identifier = ids.Identifier(buf[:0], i, ev.Raw)
 //		}
-//		key := rec.Key(ev.Name)
+//		rec.Meter(ev.Name) // whose key is rec.Key()
 //		record = rec.Append(record[:0], ev)
 //	}
 //

@@ -115,7 +115,7 @@ func checkEvent(t testing.TB, ev *meterevent.Event, o meterevent.Options) {
 	record := meterevent.AppendRecord(nil, `acct_"1`, true, ev, receivedMs)
 	checkRecord(t, ev, record)
 	recorder.Begin(`acct_"1`, true, receivedMs)
-	recorder.Key(ev.Name)
+	recorder.Meter(ev.Name)
 	if got := recorder.Append(nil, ev); !bytes.Equal(got, record) {
 		t.Fatalf("Recorder writes %q, AppendRecord %q", got, record)
 	}

@@ -26,12 +26,54 @@ func TestARecorderWritesWhatAppendRecordWrites(t *testing.T) {
 					e.TimestampMs = times[random.IntN(len(times))]
 				}
 			}
-			if got, want := rec.Key(e.Name), AppendKey(nil, business, livemode, e.Name); !bytes.Equal(got, want) {
+			rec.Meter(e.Name)
+			if got, want := rec.Key(), AppendKey(nil, business, livemode, e.Name); !bytes.Equal(got, want) {
 				t.Fatalf("seed %d: key %s, not %s", seed, got, want)
 			}
 			if got, want := rec.Append(nil, &e), AppendRecord(nil, business, livemode, &e, receivedMs); !bytes.Equal(got, want) {
 				t.Fatalf("seed %d:\n%s, not\n%s", seed, got, want)
 			}
+		}
+	}
+}
+
+func TestARecorderKnowsTheMetersOfItsBusinessAgain(t *testing.T) {
+	var rec Recorder
+	rec.Begin("acct_1", false, 0)
+	names := [][]byte{[]byte("api_requests"), []byte("gigabytes")}
+	for _, name := range names {
+		if _, known := rec.Meter(name); known {
+			t.Errorf("%s was known before it was met", name)
+		}
+	}
+	rec.Begin("acct_1", false, 1)
+	places := map[int]bool{}
+	for _, name := range names {
+		place, known := rec.Meter(name)
+		if !known {
+			t.Errorf("%s is not known in the next request", name)
+		}
+		places[place] = true
+	}
+	if len(places) != len(names) {
+		t.Fatalf("choose names that do not share a place: %v", places)
+	}
+	for _, begin := range []func(){func() { rec.Begin("acct_2", false, 1) }, func() { rec.Begin("acct_2", true, 1) }} {
+		begin()
+		if _, known := rec.Meter(names[0]); known {
+			t.Error("a meter is known under another business or mode")
+		}
+	}
+}
+
+func TestMetersThatShareAPlaceAreNotTakenForOneAnother(t *testing.T) {
+	var rec Recorder
+	rec.Begin("acct_1", false, 0)
+	for i := range 20 * MetersKept {
+		e := Event{Name: fmt.Appendf(nil, "m%d", i%(3*MetersKept)), Identifier: []byte("i"), Payload: []byte("{}")}
+		rec.Meter(e.Name)
+		if got, want := rec.Append(nil, &e), AppendRecord(nil, "acct_1", false, &e, 0); !bytes.Equal(got, want) {
+			t.Fatalf("%s, not %s", got, want)
 		}
 	}
 }
