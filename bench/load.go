@@ -28,6 +28,7 @@ type loadCommand struct {
 	Meters        int           `default:"8" help:"Number of event names."`
 	Customers     int           `default:"1000" help:"Number of customers."`
 	Skew          string        `default:"uniform" enum:"uniform,zipf" help:"How often each meter and customer comes: uniform or zipf."`
+	HotMeterShare float64       `default:"0" help:"Share of the events that are on the first meter, 0 to 1. 0: no meter is special."`
 	PayloadBytes  int           `help:"Pad each event's payload to this size."`
 	Identifiers   string        `default:"on" enum:"on,off" help:"Whether events carry identifiers: on or off."`
 	Seed          uint64        `default:"1" help:"Decides which meters and customers follow one another."`
@@ -76,7 +77,7 @@ func (c *loadCommand) config() (load.Config, error) {
 	config := load.Config{
 		Target: c.Target, SessionTarget: c.SessionTarget, Rate: c.Rate, Batch: c.Batch, Connections: c.Connections,
 		Sessions: c.Sessions, Duration: c.Duration, Warmup: c.Warmup, Meters: c.Meters, Customers: c.Customers,
-		Zipf: c.Skew == "zipf", PayloadBytes: c.PayloadBytes, Anonymous: c.Identifiers == "off", Seed: c.Seed,
+		Zipf: c.Skew == "zipf", HotMeterShare: c.HotMeterShare, PayloadBytes: c.PayloadBytes, Anonymous: c.Identifiers == "off", Seed: c.Seed,
 		AnswerMax: c.AnswerMax, ServerPID: c.ServerPID, BrokerPID: c.BrokerPID,
 		Businesses: []load.Business{{Name: "the key's", Key: c.Key}},
 	}

@@ -40,6 +40,9 @@ type Config struct {
 	Meters, Customers int
 	// Zipf skews both: the first are much more frequent than the last. Otherwise all are alike.
 	Zipf bool
+	// HotMeterShare is the share of the events that are on the first meter, 0 to 1; the others share the rest as Zipf
+	// says. 0: no meter is special.
+	HotMeterShare float64
 	// PayloadBytes pads the payload object of each event to this size. Default: not padded, about 53 bytes.
 	PayloadBytes int
 	// Anonymous sends events without identifiers. They can not be found again in the log.
@@ -105,6 +108,9 @@ func (c Config) validate() error {
 	}
 	if c.Rate < 0 || c.Warmup < 0 || c.Duration <= 0 {
 		return errors.New("rate and times can not be negative")
+	}
+	if c.HotMeterShare < 0 || c.HotMeterShare > 1 || c.HotMeterShare > 0 && c.Meters < 2 {
+		return errors.New("the hot meter's share is between 0 and 1, and there is another meter beside it")
 	}
 	_, errTarget := parseTarget(c.Target)
 	_, errSessions := parseTarget(c.SessionTarget)

@@ -222,6 +222,29 @@ func TestWhatIsSentIsWhatAnSDKSends(t *testing.T) {
 	}
 }
 
+func TestAHotMeterHasItsShareAndTheOthersTheRest(t *testing.T) {
+	for _, zipf := range []bool{false, true} {
+		d := newDraws(Config{Meters: 5, Customers: 1, Zipf: zipf, HotMeterShare: 0.9})
+		n := map[string]float64{}
+		for i := range drawn {
+			n[string(d.meters[i*meterDigits:][:meterDigits])]++
+		}
+		if share := n["0000"] / drawn; share < 0.89 || share > 0.91 || len(n) != 5 {
+			t.Errorf("of %d events %v are on the first meter", drawn, n)
+		}
+	}
+	c := Config{Target: "http://127.0.0.1:1", Businesses: []Business{{Key: "k"}}, Meters: 8, HotMeterShare: 1}
+	if err := c.withDefaults().validate(); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []Config{{HotMeterShare: 1.1, Meters: 8}, {HotMeterShare: -0.1, Meters: 8}, {HotMeterShare: 0.5, Meters: 1}} {
+		bad.Target, bad.Businesses = c.Target, c.Businesses
+		if err := bad.withDefaults().validate(); err == nil {
+			t.Errorf("a share of %v on one of %d meters is taken", bad.HotMeterShare, bad.Meters)
+		}
+	}
+}
+
 func TestPatchingARequestAllocatesNothing(t *testing.T) {
 	c := Config{Target: "http://127.0.0.1:1", Batch: 100, Meters: 8, Customers: 8, Run: 1}
 	q := newRequest(&c, newDraws(c), 1, "token")
