@@ -35,6 +35,7 @@ type loadCommand struct {
 	AnswerMax     time.Duration `default:"30s" help:"How long an answer is waited for."`
 	ServerPID     int           `name:"server-pid" help:"Process whose CPU time and memory are reported as the server's."`
 	BrokerPID     int           `name:"broker-pid" help:"The same, as the broker's."`
+	ServerMetrics string        `help:"URL of the server's metrics, such as http://127.0.0.1:9090/metrics: asked once a second how full its queues are."`
 	Ledger        string        `type:"path" help:"File for the ledger of what was sent and acknowledged."`
 	Out           string        `type:"path" help:"File for the result as JSON."`
 	Owned         bool          `name:"i-own-this-target" help:"Load a target that is not on loopback."`
@@ -78,13 +79,13 @@ func (c *loadCommand) config() (load.Config, error) {
 		Target: c.Target, SessionTarget: c.SessionTarget, Rate: c.Rate, Batch: c.Batch, Connections: c.Connections,
 		Sessions: c.Sessions, Duration: c.Duration, Warmup: c.Warmup, Meters: c.Meters, Customers: c.Customers,
 		Zipf: c.Skew == "zipf", HotMeterShare: c.HotMeterShare, PayloadBytes: c.PayloadBytes, Anonymous: c.Identifiers == "off", Seed: c.Seed,
-		AnswerMax: c.AnswerMax, ServerPID: c.ServerPID, BrokerPID: c.BrokerPID,
+		AnswerMax: c.AnswerMax, ServerPID: c.ServerPID, BrokerPID: c.BrokerPID, ServerMetrics: c.ServerMetrics,
 		Businesses: []load.Business{{Name: "the key's", Key: c.Key}},
 	}
 	if c.Ledger != "" && config.Anonymous {
 		return config, errors.New("--ledger with --identifiers off: events without identifiers can not be found again")
 	}
-	for _, target := range []string{c.Target, c.SessionTarget} {
+	for _, target := range []string{c.Target, c.SessionTarget, c.ServerMetrics} {
 		if target == "" || c.Owned {
 			continue
 		}

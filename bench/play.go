@@ -114,6 +114,7 @@ func (p *player) config(ph *scenario.Phase, l *scenario.Load) (load.Config, erro
 		Target: p.gateway.URL, Businesses: businesses, Rate: l.Rate, Batch: l.Batch, Connections: l.Connections,
 		Sessions: l.Sessions, Duration: ph.Duration, Warmup: ph.Warmup, Meters: l.Meters, Customers: l.Customers,
 		Zipf: l.Zipf, Seed: 1, ServerPID: p.gateway.PID(),
+		ServerMetrics: p.gateway.MetricsURL(),
 	}
 	if p.kafka != nil {
 		c.BrokerPID = p.kafka.PID()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -149,5 +150,33 @@ func charts(r *load.Report) []page.Chart {
 	if r.Broker != nil {
 		cpu.Lines = append(cpu.Lines, over("broker", func(s load.Second) float64 { return s.BrokerCPU }))
 	}
-	return append(all, cpu)
+	return append(append(all, cpu), queues(r)...)
+}
+
+// queues are plots of what the server said about its own; none when it was not asked.
+func queues(r *load.Report) []page.Chart {
+	var last *load.Queues
+	over := func(name string, of func(*load.Queues) float64) page.Line {
+		l := page.Line{Name: name}
+		for _, s := range r.Timeline {
+			y := math.NaN()
+			if s.Queues != nil {
+				y, last = of(s.Queues), s.Queues
+			}
+			l.X, l.Y = append(l.X, s.At), append(l.Y, y)
+		}
+		return l
+	}
+	lines := []page.Line{
+		over("ring", func(q *load.Queues) float64 { return q.RingMiB }),
+		over("backlog", func(q *load.Queues) float64 { return q.BacklogMiB }),
+	}
+	waiting := []page.Line{over("requests", func(q *load.Queues) float64 { return q.Tickets })}
+	if last == nil {
+		return nil
+	}
+	return []page.Chart{
+		{Title: "Queues", Unit: fmt.Sprintf("MiB; the ring holds %.0f", last.RingCapacityMiB), Lines: lines},
+		{Title: "Waiting for the log", Unit: "requests", Lines: waiting},
+	}
 }

@@ -27,7 +27,7 @@ func TestAScenarioWithAKilledGatewayIsPlayedAndJudged(t *testing.T) {
 	if !got.OK || len(got.Limits) != 4 || got.Verdict.Acked == 0 || len(got.Loads["kill"]) != 2 || got.Loads["kill"]["one"].Failed == 0 {
 		t.Errorf("%s", text)
 	}
-	reportOf(t, filepath.Join(dir, "small-journal.json"), "small on journal", "kill, one", "kill, two", "log.missing")
+	reportOf(t, filepath.Join(dir, "small-journal.json"), "small on journal", "kill, one", "kill, two", "log.missing", "Queues")
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("the data of a run that passed is still there: %v", left)
 	}

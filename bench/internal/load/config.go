@@ -55,6 +55,8 @@ type Config struct {
 	AnswerMax time.Duration
 	// ServerPID and BrokerPID are processes whose cost is reported; 0: none.
 	ServerPID, BrokerPID int
+	// ServerMetrics is the URL of the server's metrics, asked once a second for how full its queues are; empty: not.
+	ServerMetrics string
 }
 
 const (

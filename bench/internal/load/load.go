@@ -78,6 +78,7 @@ func Run(ctx context.Context, c Config, each func(Second)) (*Report, *ledger.Led
 	defer stop()
 	watch := newWatch(r, each)
 	var sending sync.WaitGroup
+	sending.Go(func() { watch.gauge.run(ctx, r.start) })
 	for _, w := range r.workers {
 		sending.Go(func() { w.work(ctx) })
 	}
