@@ -92,7 +92,7 @@ func section(title string, r *load.Report) page.Section {
 	fact := func(name, format string, values ...any) {
 		s.Facts = append(s.Facts, page.Fact{Name: name, Text: fmt.Sprintf(format, values...)})
 	}
-	loop := "open loop, latencies from the intended send times"
+	loop := fmt.Sprintf("of %s due; open loop, latencies from the intended send times", thousands(r.Rate))
 	if r.Closed {
 		loop = "closed loop, latencies from the sends"
 	}

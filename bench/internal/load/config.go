@@ -34,6 +34,8 @@ type Config struct {
 	Connections int
 	// Sessions are opened, and share connections and rate evenly. Default: one a business.
 	Sessions int
+	// SkewSessions gives the second session half of the first one's rate, the third a third, and so on.
+	SkewSessions bool
 	// Duration is how long is measured. Default 10 s. Warmup is how long is sent before that. Default 0.
 	Duration, Warmup time.Duration
 	// Meters and Customers are how many there are, at most 10,000 and 100 million. Default 8 and 1,000.

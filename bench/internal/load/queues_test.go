@@ -54,8 +54,4 @@ func TestQueuesAreInTheTimelineWhenTheServerSays(t *testing.T) {
 	if len(r.Timeline) != 2 || r.Timeline[0].Queues == nil || r.Timeline[0].Queues.Tickets != 42 || r.Timeline[1].Queues != nil {
 		t.Errorf("%+v", r.Timeline)
 	}
-	r, _ = runLoad(t, Config{Target: url, Rate: 1000, Batch: 10, Duration: 1100 * time.Millisecond})
-	if len(r.Timeline) != 1 || r.Timeline[0].Queues != nil {
-		t.Errorf("nobody was asked: %+v", r.Timeline)
-	}
 }

@@ -13,7 +13,8 @@ import (
 // Report is what a load saw. Figures are of the measured time, without the warm-up, unless their comment says
 // otherwise. Times are in milliseconds, CPU times in seconds.
 type Report struct {
-	Closed      bool              `json:"closed_loop"` // no schedule: each connection sent when it had its answer
+	Closed      bool              `json:"closed_loop"`    // no schedule: each connection sent when it had its answer
+	Rate        float64           `json:"rate,omitempty"` // events a second that were due; none in a closed loop
 	Interrupted bool              `json:"interrupted,omitempty"`
 	Seconds     float64           `json:"seconds"`
 	Events      uint64            `json:"events_acked"`
@@ -106,7 +107,7 @@ type watch struct {
 
 func newWatch(r *run, each func(Second)) *watch {
 	now := r.totals()
-	return &watch{load: r, each: each, gauge: newGauge(r.c.ServerMetrics), report: &Report{Closed: r.c.Rate == 0}, begin: now, last: now}
+	return &watch{load: r, each: each, gauge: newGauge(r.c.ServerMetrics), report: &Report{Closed: r.c.Rate == 0, Rate: r.c.Rate}, begin: now, last: now}
 }
 
 // run returns when the load is over, with all of the report but its sums.

@@ -33,10 +33,10 @@ type worker struct {
 // failurePause keeps a connection from asking an absent target as fast as it can when no schedule does.
 const failurePause = 10 * time.Millisecond
 
-func newWorker(r *run, number int) *worker {
+func newWorker(r *run, number int, s *session) *worker {
 	u, _ := parseTarget(r.c.Target)
 	return &worker{
-		run: r, number: number, session: r.sessions[number%len(r.sessions)], shard: &r.shards[number%shardsMax],
+		run: r, number: number, session: s, shard: &r.shards[number%shardsMax],
 		client: client{url: u, answerMax: r.c.AnswerMax},
 	}
 }
