@@ -64,6 +64,9 @@ func Run(ctx context.Context, c Config, each func(Second)) (*Report, *ledger.Led
 	if err := c.validate(); err != nil {
 		return nil, nil, err
 	}
+	if err := allowFiles(c.Connections); err != nil {
+		return nil, nil, err
+	}
 	r := &run{c: c, draws: newDraws(c)}
 	if err := r.open(ctx); err != nil {
 		return nil, nil, err

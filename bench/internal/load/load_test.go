@@ -177,6 +177,20 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	}
 }
 
+// Ten thousand connections wait seconds for their turn; an interrupted run does not.
+func TestALongWaitEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if sleepUntil(ctx, begin.Add(time.Hour)) || time.Since(begin) > time.Minute {
+		t.Error("it was slept through")
+	}
+	due := time.Now().Add(1100 * time.Millisecond)
+	if !sleepUntil(context.Background(), due) || time.Now().Before(due) {
+		t.Error("it was not slept long enough")
+	}
+}
+
 func TestATargetThatIsAwayIsAnError(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
