@@ -20,7 +20,7 @@ import (
 var scenarios embed.FS
 
 type runCommand struct {
-	Scenario []string      `arg:"" help:"Names of files in bench/scenarios, or paths of others."`
+	Scenario []string      `arg:"" optional:"" help:"Names of files in bench/scenarios, or paths of others. None: they are listed."`
 	Log      []string      `enum:"journal,kafka" help:"Run on this log only; otherwise on each that the scenario names."`
 	Gateway  string        `type:"existingfile" help:"Binary to run. Default: the working copy's, built first."`
 	Duration time.Duration `help:"Shorten every phase to this, to try a scenario out."`
@@ -46,6 +46,10 @@ type played struct {
 
 // Run is called by kong.
 func (c *runCommand) Run(ctx context.Context) error {
+	if len(c.Scenario) == 0 {
+		fmt.Print(listScenarios())
+		return nil
+	}
 	var all []*scenario.Scenario
 	for _, name := range c.Scenario {
 		s, err := openScenario(name)
@@ -101,6 +105,23 @@ func scenarioNames() (names []string) {
 		names = append(names, strings.TrimSuffix(e.Name(), ".yaml"))
 	}
 	return names
+}
+
+// Help is what kong prints below the flags.
+func (c *runCommand) Help() string { return "Scenarios:\n\n" + listScenarios() }
+
+// listScenarios is a line for each of ours: its name, its logs, and what it shows.
+func listScenarios() string {
+	var b strings.Builder
+	for _, name := range scenarioNames() {
+		s, err := openScenario(name)
+		if err != nil {
+			fmt.Fprintf(&b, "  %-16s %v\n", name, err)
+			continue
+		}
+		fmt.Fprintf(&b, "  %-16s %s (%s)\n", name, s.About, strings.Join(s.Logs, ", "))
+	}
+	return b.String()
 }
 
 // play runs a scenario on one log, judges it, and says so.

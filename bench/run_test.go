@@ -80,6 +80,12 @@ func TestEveryScenarioCanBeRead(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	listed := listScenarios()
+	for _, name := range names {
+		if !strings.Contains(listed, "  "+name+" ") {
+			t.Errorf("%s is not in the list:\n%s", name, listed)
+		}
+	}
 	if _, err := openScenario("no-such"); err == nil {
 		t.Error("a scenario that does not exist was read")
 	}
