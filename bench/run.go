@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"tollgate/bench/internal/load"
@@ -135,6 +136,7 @@ func (c *runCommand) play(ctx context.Context, s *scenario.Scenario, log string)
 		Command: commandLine(), Started: time.Now().UTC().Truncate(time.Second), Machine: machine.Describe(),
 		Scenario: s, Log: log, Loads: map[string]map[string]*load.Report{},
 	}
+	syscall.Sync() // what the disk has still to do for the run before this one, deleting it above all, is not measured
 	p := player{scenario: s, dir: dir, result: &result, figures: scenario.Figures{}}
 	if err := p.play(ctx, c.Gateway, log == scenario.Kafka); err != nil {
 		return false, err

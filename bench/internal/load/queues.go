@@ -34,7 +34,8 @@ type gauge struct {
 }
 
 func newGauge(url string) *gauge {
-	return &gauge{url: url, client: http.Client{Timeout: metricsWaitMax}}
+	// Compressing the text would cost the server more than all else about it.
+	return &gauge{url: url, client: http.Client{Timeout: metricsWaitMax, Transport: &http.Transport{DisableCompression: true}}}
 }
 
 // run returns when the context has ended, at once when there is nobody to ask.
