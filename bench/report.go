@@ -137,7 +137,8 @@ func charts(r *load.Report) []page.Chart {
 			{Name: "acknowledged requests", X: at, Y: []float64{q.P50, q.P90, q.P99, q.P999, q.Max}},
 		}},
 		{Title: "Latency over time", Unit: "ms, without the warm-up", Lines: []page.Line{
-			over("p50", func(s load.Second) float64 { return s.P50 }), over("p99", func(s load.Second) float64 { return s.P99 }),
+			over("p50", func(s load.Second) float64 { return measured(s, s.P50) }),
+			over("p99", func(s load.Second) float64 { return measured(s, s.P99) }),
 		}},
 	}
 	cpu := page.Chart{Title: "Processor", Unit: "cores", Lines: []page.Line{over("generator", func(s load.Second) float64 { return s.OwnCPU })}}
@@ -151,6 +152,14 @@ func charts(r *load.Report) []page.Chart {
 		cpu.Lines = append(cpu.Lines, over("broker", func(s load.Second) float64 { return s.BrokerCPU }))
 	}
 	return append(append(all, cpu), queues(r)...)
+}
+
+// measured leaves a gap where there is no latency: in the warm-up, and where nothing was acknowledged.
+func measured(s load.Second, ms float64) float64 {
+	if s.Warmup || ms == 0 {
+		return math.NaN()
+	}
+	return ms
 }
 
 // queues are plots of what the server said about its own; none when it was not asked.
