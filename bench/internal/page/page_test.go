@@ -41,6 +41,14 @@ func TestAPageIsWholeAndNeedsNoNetwork(t *testing.T) {
 	}
 }
 
+func TestNumbersAreShort(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.03: "0.03", 1.5: "1.5", 5000: "5000", 15_000: "15 k", 2.5e5: "250 k", 1.5e6: "1.5 M"} {
+		if got := number(v); got != want {
+			t.Errorf("%v is %q and not %q", v, got, want)
+		}
+	}
+}
+
 func TestTimesAreAtRoundNumbers(t *testing.T) {
 	for v, want := range map[float64]string{0.9: "0.5 s", 3: "0.5 s", 22: "5 s", 29: "5 s", 63: "15 s", 600: "2 min", 1810: "10 min", 3e4: "120 min"} {
 		if got := seconds(timeStep(v)); got != want {
