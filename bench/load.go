@@ -28,12 +28,14 @@ type loadCommand struct {
 	Meters        int           `default:"8" help:"Number of event names."`
 	Customers     int           `default:"1000" help:"Number of customers."`
 	Skew          string        `default:"uniform" enum:"uniform,zipf" help:"How often each meter and customer comes: uniform or zipf."`
+	HotMeterShare float64       `default:"0" help:"Share of the events that are on the first meter, 0 to 1. 0: no meter is special."`
 	PayloadBytes  int           `help:"Pad each event's payload to this size."`
 	Identifiers   string        `default:"on" enum:"on,off" help:"Whether events carry identifiers: on or off."`
 	Seed          uint64        `default:"1" help:"Decides which meters and customers follow one another."`
 	AnswerMax     time.Duration `default:"30s" help:"How long an answer is waited for."`
 	ServerPID     int           `name:"server-pid" help:"Process whose CPU time and memory are reported as the server's."`
 	BrokerPID     int           `name:"broker-pid" help:"The same, as the broker's."`
+	ServerMetrics string        `help:"URL of the server's metrics, such as http://127.0.0.1:9090/metrics: asked once a second how full its queues are."`
 	Ledger        string        `type:"path" help:"File for the ledger of what was sent and acknowledged."`
 	Out           string        `type:"path" help:"File for the result as JSON."`
 	Owned         bool          `name:"i-own-this-target" help:"Load a target that is not on loopback."`
@@ -76,14 +78,14 @@ func (c *loadCommand) config() (load.Config, error) {
 	config := load.Config{
 		Target: c.Target, SessionTarget: c.SessionTarget, Rate: c.Rate, Batch: c.Batch, Connections: c.Connections,
 		Sessions: c.Sessions, Duration: c.Duration, Warmup: c.Warmup, Meters: c.Meters, Customers: c.Customers,
-		Zipf: c.Skew == "zipf", PayloadBytes: c.PayloadBytes, Anonymous: c.Identifiers == "off", Seed: c.Seed,
-		AnswerMax: c.AnswerMax, ServerPID: c.ServerPID, BrokerPID: c.BrokerPID,
+		Zipf: c.Skew == "zipf", HotMeterShare: c.HotMeterShare, PayloadBytes: c.PayloadBytes, Anonymous: c.Identifiers == "off", Seed: c.Seed,
+		AnswerMax: c.AnswerMax, ServerPID: c.ServerPID, BrokerPID: c.BrokerPID, ServerMetrics: c.ServerMetrics,
 		Businesses: []load.Business{{Name: "the key's", Key: c.Key}},
 	}
 	if c.Ledger != "" && config.Anonymous {
 		return config, errors.New("--ledger with --identifiers off: events without identifiers can not be found again")
 	}
-	for _, target := range []string{c.Target, c.SessionTarget} {
+	for _, target := range []string{c.Target, c.SessionTarget, c.ServerMetrics} {
 		if target == "" || c.Owned {
 			continue
 		}

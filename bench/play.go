@@ -37,6 +37,11 @@ func (p *player) play(ctx context.Context, binary string, onKafka bool) (err err
 			return err
 		}
 	}
+	if p.scenario.Uses(scenario.SlowDisk) {
+		if _, err := stage.FindStrace(); err != nil {
+			return err // now and not in the midst of it
+		}
+	}
 	var brokers []string
 	if onKafka {
 		if p.kafka, err = stage.StartKafka(ctx, p.dir); err != nil {
@@ -45,7 +50,7 @@ func (p *player) play(ctx context.Context, binary string, onKafka bool) (err err
 		defer p.kafka.Kill()
 		brokers = p.kafka.Brokers
 	}
-	p.gateway, err = stage.StartGateway(ctx, stage.GatewayConfig{Binary: binary, Dir: p.dir, Config: p.scenario.Gateway, Brokers: brokers})
+	p.gateway, err = stage.StartGateway(ctx, stage.GatewayConfig{Binary: binary, Dir: p.dir, Config: p.scenario.GatewayConfig(), Brokers: brokers})
 	if err != nil {
 		return err
 	}
@@ -70,13 +75,13 @@ func (p *player) phase(ctx context.Context, ph *scenario.Phase) error {
 	reports := make([]*load.Report, len(ph.Loads))
 	books := make([]*ledger.Ledger, len(ph.Loads))
 	errs := make([]error, len(ph.Loads)+1)
+	configs, err := p.configs(ph)
+	if err != nil {
+		return err
+	}
 	show := newLine(os.Stderr, ph.Warmup+ph.Duration)
 	var all sync.WaitGroup
-	for i, l := range ph.Loads {
-		config, err := p.config(ph, &l)
-		if err != nil {
-			return err
-		}
+	for i, config := range configs {
 		each := show.show
 		if i > 0 {
 			each = nil // the line is the first load's
@@ -108,17 +113,30 @@ func (p *player) phase(ctx context.Context, ph *scenario.Phase) error {
 	return nil
 }
 
+func (p *player) configs(ph *scenario.Phase) (all []load.Config, err error) {
+	for i := range ph.Loads {
+		c, err := p.config(ph, &ph.Loads[i])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
 func (p *player) config(ph *scenario.Phase, l *scenario.Load) (load.Config, error) {
-	businesses, err := parseBusinesses(strings.Join(l.Businesses, "\n"))
+	businesses, errBusinesses := parseBusinesses(strings.Join(p.scenario.BusinessesOf(l), "\n"))
+	rate, errRate := p.figures.Rate(l)
 	c := load.Config{
-		Target: p.gateway.URL, Businesses: businesses, Rate: l.Rate, Batch: l.Batch, Connections: l.Connections,
-		Sessions: l.Sessions, Duration: ph.Duration, Warmup: ph.Warmup, Meters: l.Meters, Customers: l.Customers,
-		Zipf: l.Zipf, Seed: 1, ServerPID: p.gateway.PID(),
+		Target: p.gateway.URL, Businesses: businesses, Rate: rate, Batch: l.Batch, Connections: l.Connections,
+		Sessions: l.Sessions, SkewSessions: l.SkewSessions, Duration: ph.Duration, Warmup: ph.Warmup, Meters: l.Meters,
+		HotMeterShare: l.Hot, Customers: l.Customers, Zipf: l.Zipf, Seed: 1,
+		ServerPID: p.gateway.PID(), ServerMetrics: p.gateway.MetricsURL(),
 	}
 	if p.kafka != nil {
 		c.BrokerPID = p.kafka.PID()
 	}
-	return c, err
+	return c, errors.Join(errBusinesses, errRate)
 }
 
 // faults does what the phase says, at its times. It returns when the last one is over and what was ended runs again.
@@ -145,6 +163,13 @@ func (p *player) fault(ctx context.Context, f *scenario.Faults) error {
 		p.kafka.Kill()
 		wait(ctx, f.Down)
 		return p.kafka.Start(ctx)
+	case scenario.SlowDisk:
+		slow, err := stage.SlowDown(ctx, p.gateway.PID(), f.Delay, p.dir)
+		if err != nil {
+			return err
+		}
+		wait(ctx, f.Down)
+		return slow.Mend()
 	default: // PauseBroker; Parse knows no others
 		if err := p.kafka.Pause(); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -91,7 +92,7 @@ func section(title string, r *load.Report) page.Section {
 	fact := func(name, format string, values ...any) {
 		s.Facts = append(s.Facts, page.Fact{Name: name, Text: fmt.Sprintf(format, values...)})
 	}
-	loop := "open loop, latencies from the intended send times"
+	loop := fmt.Sprintf("of %s due; open loop, latencies from the intended send times", thousands(r.Rate))
 	if r.Closed {
 		loop = "closed loop, latencies from the sends"
 	}
@@ -136,7 +137,8 @@ func charts(r *load.Report) []page.Chart {
 			{Name: "acknowledged requests", X: at, Y: []float64{q.P50, q.P90, q.P99, q.P999, q.Max}},
 		}},
 		{Title: "Latency over time", Unit: "ms, without the warm-up", Lines: []page.Line{
-			over("p50", func(s load.Second) float64 { return s.P50 }), over("p99", func(s load.Second) float64 { return s.P99 }),
+			over("p50", func(s load.Second) float64 { return measured(s, s.P50) }),
+			over("p99", func(s load.Second) float64 { return measured(s, s.P99) }),
 		}},
 	}
 	cpu := page.Chart{Title: "Processor", Unit: "cores", Lines: []page.Line{over("generator", func(s load.Second) float64 { return s.OwnCPU })}}
@@ -149,5 +151,41 @@ func charts(r *load.Report) []page.Chart {
 	if r.Broker != nil {
 		cpu.Lines = append(cpu.Lines, over("broker", func(s load.Second) float64 { return s.BrokerCPU }))
 	}
-	return append(all, cpu)
+	return append(append(all, cpu), queues(r)...)
+}
+
+// measured leaves a gap where there is no latency: in the warm-up, and where nothing was acknowledged.
+func measured(s load.Second, ms float64) float64 {
+	if s.Warmup || ms == 0 {
+		return math.NaN()
+	}
+	return ms
+}
+
+// queues are plots of what the server said about its own; none when it was not asked.
+func queues(r *load.Report) []page.Chart {
+	var last *load.Queues
+	over := func(name string, of func(*load.Queues) float64) page.Line {
+		l := page.Line{Name: name}
+		for _, s := range r.Timeline {
+			y := math.NaN()
+			if s.Queues != nil {
+				y, last = of(s.Queues), s.Queues
+			}
+			l.X, l.Y = append(l.X, s.At), append(l.Y, y)
+		}
+		return l
+	}
+	lines := []page.Line{
+		over("ring", func(q *load.Queues) float64 { return q.RingMiB }),
+		over("backlog", func(q *load.Queues) float64 { return q.BacklogMiB }),
+	}
+	waiting := []page.Line{over("requests", func(q *load.Queues) float64 { return q.Tickets })}
+	if last == nil {
+		return nil
+	}
+	return []page.Chart{
+		{Title: "Queues", Unit: fmt.Sprintf("MiB; the ring holds %.0f", last.RingCapacityMiB), Lines: lines},
+		{Title: "Waiting for the log", Unit: "requests", Lines: waiting},
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"tollgate/bench/internal/load"
@@ -20,7 +21,7 @@ import (
 var scenarios embed.FS
 
 type runCommand struct {
-	Scenario []string      `arg:"" help:"Names of files in bench/scenarios, or paths of others."`
+	Scenario []string      `arg:"" optional:"" help:"Names of files in bench/scenarios, or paths of others. None: they are listed."`
 	Log      []string      `enum:"journal,kafka" help:"Run on this log only; otherwise on each that the scenario names."`
 	Gateway  string        `type:"existingfile" help:"Binary to run. Default: the working copy's, built first."`
 	Duration time.Duration `help:"Shorten every phase to this, to try a scenario out."`
@@ -46,6 +47,10 @@ type played struct {
 
 // Run is called by kong.
 func (c *runCommand) Run(ctx context.Context) error {
+	if len(c.Scenario) == 0 {
+		fmt.Print(listScenarios())
+		return nil
+	}
 	var all []*scenario.Scenario
 	for _, name := range c.Scenario {
 		s, err := openScenario(name)
@@ -103,6 +108,23 @@ func scenarioNames() (names []string) {
 	return names
 }
 
+// Help is what kong prints below the flags.
+func (c *runCommand) Help() string { return "Scenarios:\n\n" + listScenarios() }
+
+// listScenarios is a line for each of ours: its name, its logs, and what it shows.
+func listScenarios() string {
+	var b strings.Builder
+	for _, name := range scenarioNames() {
+		s, err := openScenario(name)
+		if err != nil {
+			fmt.Fprintf(&b, "  %-16s %v\n", name, err)
+			continue
+		}
+		fmt.Fprintf(&b, "  %-16s %s (%s)\n", name, s.About, strings.Join(s.Logs, ", "))
+	}
+	return b.String()
+}
+
 // play runs a scenario on one log, judges it, and says so.
 func (c *runCommand) play(ctx context.Context, s *scenario.Scenario, log string) (ok bool, err error) {
 	fmt.Printf("== %s on %s: %s\n", s.Name, log, s.About)
@@ -114,6 +136,7 @@ func (c *runCommand) play(ctx context.Context, s *scenario.Scenario, log string)
 		Command: commandLine(), Started: time.Now().UTC().Truncate(time.Second), Machine: machine.Describe(),
 		Scenario: s, Log: log, Loads: map[string]map[string]*load.Report{},
 	}
+	syscall.Sync() // what the disk has still to do for the run before this one, deleting it above all, is not measured
 	p := player{scenario: s, dir: dir, result: &result, figures: scenario.Figures{}}
 	if err := p.play(ctx, c.Gateway, log == scenario.Kafka); err != nil {
 		return false, err

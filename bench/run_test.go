@@ -27,7 +27,7 @@ func TestAScenarioWithAKilledGatewayIsPlayedAndJudged(t *testing.T) {
 	if !got.OK || len(got.Limits) != 4 || got.Verdict.Acked == 0 || len(got.Loads["kill"]) != 2 || got.Loads["kill"]["one"].Failed == 0 {
 		t.Errorf("%s", text)
 	}
-	reportOf(t, filepath.Join(dir, "small-journal.json"), "small on journal", "kill, one", "kill, two", "log.missing")
+	reportOf(t, filepath.Join(dir, "small-journal.json"), "small on journal", "kill, one", "kill, two", "log.missing", "Queues")
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("the data of a run that passed is still there: %v", left)
 	}
@@ -78,6 +78,12 @@ func TestEveryScenarioCanBeRead(t *testing.T) {
 	for _, name := range names {
 		if _, err := openScenario(name); err != nil {
 			t.Error(err)
+		}
+	}
+	listed := listScenarios()
+	for _, name := range names {
+		if !strings.Contains(listed, "  "+name+" ") {
+			t.Errorf("%s is not in the list:\n%s", name, listed)
 		}
 	}
 	if _, err := openScenario("no-such"); err == nil {

@@ -52,7 +52,7 @@ func thousands(v float64) string {
 }
 
 func printReport(out io.Writer, r *load.Report) {
-	loop := "open loop: latencies from the intended send times"
+	loop := fmt.Sprintf("of %s due; open loop: latencies from the intended send times", thousands(r.Rate))
 	if r.Closed {
 		loop = "closed loop: latencies from the sends, under the load that the connections make"
 	}

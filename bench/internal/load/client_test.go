@@ -79,7 +79,7 @@ func TestASchedulesTimesAreEvenAndItsSessionsInterleaved(t *testing.T) {
 	start := time.Now()
 	seen := map[time.Duration]bool{}
 	for i := range c.Sessions {
-		s := newSchedule(c, start, i)
+		s := newSchedule(c, start, i, c.shares()[i])
 		n := 0
 		for due, ok := s.next(); ok; due, ok = s.next() {
 			seen[due.Sub(start)] = true

@@ -34,12 +34,17 @@ type Config struct {
 	Connections int
 	// Sessions are opened, and share connections and rate evenly. Default: one a business.
 	Sessions int
+	// SkewSessions gives the second session half of the first one's rate, the third a third, and so on.
+	SkewSessions bool
 	// Duration is how long is measured. Default 10 s. Warmup is how long is sent before that. Default 0.
 	Duration, Warmup time.Duration
 	// Meters and Customers are how many there are, at most 10,000 and 100 million. Default 8 and 1,000.
 	Meters, Customers int
 	// Zipf skews both: the first are much more frequent than the last. Otherwise all are alike.
 	Zipf bool
+	// HotMeterShare is the share of the events that are on the first meter, 0 to 1; the others share the rest as Zipf
+	// says. 0: no meter is special.
+	HotMeterShare float64
 	// PayloadBytes pads the payload object of each event to this size. Default: not padded, about 53 bytes.
 	PayloadBytes int
 	// Anonymous sends events without identifiers. They can not be found again in the log.
@@ -52,6 +57,8 @@ type Config struct {
 	AnswerMax time.Duration
 	// ServerPID and BrokerPID are processes whose cost is reported; 0: none.
 	ServerPID, BrokerPID int
+	// ServerMetrics is the URL of the server's metrics, asked once a second for how full its queues are; empty: not.
+	ServerMetrics string
 }
 
 const (
@@ -105,6 +112,9 @@ func (c Config) validate() error {
 	}
 	if c.Rate < 0 || c.Warmup < 0 || c.Duration <= 0 {
 		return errors.New("rate and times can not be negative")
+	}
+	if c.HotMeterShare < 0 || c.HotMeterShare > 1 || c.HotMeterShare > 0 && c.Meters < 2 {
+		return errors.New("the hot meter's share is between 0 and 1, and there is another meter beside it")
 	}
 	_, errTarget := parseTarget(c.Target)
 	_, errSessions := parseTarget(c.SessionTarget)

@@ -64,6 +64,9 @@ func Run(ctx context.Context, c Config, each func(Second)) (*Report, *ledger.Led
 	if err := c.validate(); err != nil {
 		return nil, nil, err
 	}
+	if err := allowFiles(c.Connections); err != nil {
+		return nil, nil, err
+	}
 	r := &run{c: c, draws: newDraws(c)}
 	if err := r.open(ctx); err != nil {
 		return nil, nil, err
@@ -71,13 +74,15 @@ func Run(ctx context.Context, c Config, each func(Second)) (*Report, *ledger.Led
 	r.start = time.Now()
 	r.measure = r.start.Add(c.Warmup)
 	r.end = r.measure.Add(c.Duration)
+	shares := c.shares()
 	for i, s := range r.sessions {
-		s.schedule = newSchedule(c, r.start, i)
+		s.schedule = newSchedule(c, r.start, i, shares[i])
 	}
 	ctx, stop := context.WithDeadline(ctx, r.end)
 	defer stop()
 	watch := newWatch(r, each)
 	var sending sync.WaitGroup
+	sending.Go(func() { watch.gauge.run(ctx, r.start) })
 	for _, w := range r.workers {
 		sending.Go(func() { w.work(ctx) })
 	}
@@ -102,8 +107,8 @@ func (r *run) open(ctx context.Context) error {
 		}
 		r.sessions = append(r.sessions, s)
 	}
-	for i := range r.c.Connections {
-		r.workers = append(r.workers, newWorker(r, i))
+	for i, session := range deal(r.c.Connections, r.c.shares()) {
+		r.workers = append(r.workers, newWorker(r, i, r.sessions[session]))
 	}
 	return nil
 }

@@ -177,6 +177,20 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	}
 }
 
+// Ten thousand connections wait seconds for their turn; an interrupted run does not.
+func TestALongWaitEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if sleepUntil(ctx, begin.Add(time.Hour)) || time.Since(begin) > time.Minute {
+		t.Error("it was slept through")
+	}
+	due := time.Now().Add(1100 * time.Millisecond)
+	if !sleepUntil(context.Background(), due) || time.Now().Before(due) {
+		t.Error("it was not slept long enough")
+	}
+}
+
 func TestATargetThatIsAwayIsAnError(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
@@ -219,6 +233,29 @@ func TestWhatIsSentIsWhatAnSDKSends(t *testing.T) {
 	runLoad(t, Config{Target: url, Batch: 7, Connections: 3, Duration: 100 * time.Millisecond, PayloadBytes: 120, Zipf: true, Customers: 50, Meters: 5})
 	if bad != "" || len(identifiers) < 21 {
 		t.Errorf("%d identifiers; %s", len(identifiers), bad)
+	}
+}
+
+func TestAHotMeterHasItsShareAndTheOthersTheRest(t *testing.T) {
+	for _, zipf := range []bool{false, true} {
+		d := newDraws(Config{Meters: 5, Customers: 1, Zipf: zipf, HotMeterShare: 0.9})
+		n := map[string]float64{}
+		for i := range drawn {
+			n[string(d.meters[i*meterDigits:][:meterDigits])]++
+		}
+		if share := n["0000"] / drawn; share < 0.89 || share > 0.91 || len(n) != 5 {
+			t.Errorf("of %d events %v are on the first meter", drawn, n)
+		}
+	}
+	c := Config{Target: "http://127.0.0.1:1", Businesses: []Business{{Key: "k"}}, Meters: 8, HotMeterShare: 1}
+	if err := c.withDefaults().validate(); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []Config{{HotMeterShare: 1.1, Meters: 8}, {HotMeterShare: -0.1, Meters: 8}, {HotMeterShare: 0.5, Meters: 1}} {
+		bad.Target, bad.Businesses = c.Target, c.Businesses
+		if err := bad.withDefaults().validate(); err == nil {
+			t.Errorf("a share of %v on one of %d meters is taken", bad.HotMeterShare, bad.Meters)
+		}
 	}
 }
 

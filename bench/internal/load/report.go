@@ -13,7 +13,8 @@ import (
 // Report is what a load saw. Figures are of the measured time, without the warm-up, unless their comment says
 // otherwise. Times are in milliseconds, CPU times in seconds.
 type Report struct {
-	Closed      bool              `json:"closed_loop"` // no schedule: each connection sent when it had its answer
+	Closed      bool              `json:"closed_loop"`    // no schedule: each connection sent when it had its answer
+	Rate        float64           `json:"rate,omitempty"` // events a second that were due; none in a closed loop
 	Interrupted bool              `json:"interrupted,omitempty"`
 	Seconds     float64           `json:"seconds"`
 	Events      uint64            `json:"events_acked"`
@@ -60,6 +61,7 @@ type Second struct {
 	BrokerCPU  float64 `json:"broker_cores"`
 	OwnCPU     float64 `json:"generator_cores"`
 	ServerRSS  float64 `json:"server_rss_mib"`
+	Queues     *Queues `json:"queues,omitempty"` // as the server says, within the second
 }
 
 // totals is the state of a run's counters at one moment.
@@ -97,6 +99,7 @@ func (r *run) totals() totals {
 type watch struct {
 	load   *run
 	each   func(Second)
+	gauge  *gauge
 	report *Report
 	begin  totals // of the measured time
 	last   totals
@@ -104,7 +107,7 @@ type watch struct {
 
 func newWatch(r *run, each func(Second)) *watch {
 	now := r.totals()
-	return &watch{load: r, each: each, report: &Report{Closed: r.c.Rate == 0}, begin: now, last: now}
+	return &watch{load: r, each: each, gauge: newGauge(r.c.ServerMetrics), report: &Report{Closed: r.c.Rate == 0, Rate: r.c.Rate}, begin: now, last: now}
 }
 
 // run returns when the load is over, with all of the report but its sums.
@@ -139,7 +142,7 @@ func (w *watch) second() {
 		EventsPerS: float64(now.acked-w.last.acked) / elapsed, Failed: now.failed - w.last.failed,
 		P50: ms(latency.Quantile(0.5)), P99: ms(latency.Quantile(0.99)),
 		ServerCPU: cores(w.last.server, now.server), BrokerCPU: cores(w.last.broker, now.broker),
-		OwnCPU: cores(w.last.own, now.own), ServerRSS: mib(now.server.Resident),
+		OwnCPU: cores(w.last.own, now.own), ServerRSS: mib(now.server.Resident), Queues: w.gauge.last.Load(),
 	}
 	w.report.Timeline = append(w.report.Timeline, s)
 	w.last = now

@@ -32,12 +32,25 @@ func newDraws(c Config) *draws {
 		return func() uint64 { return dice.Uint64N(uint64(n)) }
 	}
 	meter, customer := draw(c.Meters), draw(c.Customers)
+	if c.HotMeterShare > 0 {
+		meter = drawHot(dice, c.HotMeterShare, draw(c.Meters-1))
+	}
 	d := &draws{}
 	for range drawn {
 		d.meters = fmt.Appendf(d.meters, "%0*d", meterDigits, meter())
 		d.customers = fmt.Appendf(d.customers, "%0*d", customerDigits, customer())
 	}
 	return d
+}
+
+// drawHot gives the first meter its share, and the rest to those behind it.
+func drawHot(dice *rand.Rand, share float64, others func() uint64) func() uint64 {
+	return func() uint64 {
+		if dice.Float64() < share {
+			return 0
+		}
+		return 1 + others()
+	}
 }
 
 // A request is one connection's HTTP request, head and body in one buffer of fixed length. Between two sends only

@@ -6,7 +6,7 @@ import (
 )
 
 // A schedule is a session's intended send times, evenly spaced and handed out once each. Sessions are offset against
-// one another, so that together they are as even as one. It may be used by all the session's connections at once.
+// one another, so that together they are as even as one, when all have the same share. It may be used by all the session's connections at once.
 //
 // The k-th time is computed from k and not by adding intervals, so that a rate is met exactly however long the run.
 type schedule struct {
@@ -17,10 +17,10 @@ type schedule struct {
 	taken    atomic.Uint64
 }
 
-func newSchedule(c Config, start time.Time, session int) *schedule {
+func newSchedule(c Config, start time.Time, session int, share float64) *schedule {
 	s := &schedule{start: start, length: c.Warmup + c.Duration}
 	if c.Rate > 0 {
-		requests := c.Rate / float64(c.Batch) / float64(c.Sessions) // a second and session
+		requests := c.Rate / float64(c.Batch) * share // a second and session
 		s.interval = 1e9 / requests
 		s.offset = s.interval * float64(session) / float64(c.Sessions)
 	}

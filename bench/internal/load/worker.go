@@ -33,10 +33,10 @@ type worker struct {
 // failurePause keeps a connection from asking an absent target as fast as it can when no schedule does.
 const failurePause = 10 * time.Millisecond
 
-func newWorker(r *run, number int) *worker {
+func newWorker(r *run, number int, s *session) *worker {
 	u, _ := parseTarget(r.c.Target)
 	return &worker{
-		run: r, number: number, session: r.sessions[number%len(r.sessions)], shard: &r.shards[number%shardsMax],
+		run: r, number: number, session: s, shard: &r.shards[number%shardsMax],
 		client: client{url: u, answerMax: r.c.AnswerMax},
 	}
 }
@@ -144,8 +144,19 @@ func sleepUntil(ctx context.Context, t time.Time) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
-	// A plain sleep is cheaper than a timer and a select; the context is looked at again soon enough.
-	const nap = 50 * time.Millisecond
+	// A plain sleep is cheaper than a timer and a select; the context is looked at again soon enough. Where it is a
+	// long time, ten thousand connections that look up every 50 ms would take a processor.
+	const nap, long = 50 * time.Millisecond, time.Second
+	if d > long {
+		early := time.NewTimer(d - long)
+		defer early.Stop()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-early.C:
+		}
+		d = time.Until(t)
+	}
 	for ; d > nap; d = time.Until(t) {
 		time.Sleep(nap)
 		if ctx.Err() != nil {

@@ -58,7 +58,7 @@ func Write(w io.Writer, p Page) error { return tmpl.Execute(w, p) }
 // A plot's size and margins, in SVG's units.
 const (
 	width, height            = 560.0, 240.0
-	left, right, top, bottom = 62.0, 12.0, 12.0, 30.0
+	left, right, top, bottom = 62.0, 24.0, 12.0, 30.0
 	ticks                    = 4
 )
 
@@ -75,9 +75,12 @@ func svg(c Chart) template.HTML {
 		y := yMax * float64(i) / ticks
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="y" x="%g" y="%.1f">%s</text>`,
 			left, width-right, py(y), py(y), left-6, py(y)+4, number(y))
-		if len(c.Labels) == 0 {
-			x := xMax * float64(i) / ticks
-			fmt.Fprintf(&b, `<text class="x" x="%.1f" y="%g">%s s</text>`, px(x), height-10, number(x))
+	}
+	if len(c.Labels) == 0 {
+		step := timeStep(xMax)
+		for i := range int(xMax/step) + 1 {
+			x := float64(i) * step
+			fmt.Fprintf(&b, `<text class="x" x="%.1f" y="%g">%s</text>`, px(x), height-10, seconds(x))
 		}
 	}
 	for i, l := range c.Labels {
@@ -123,6 +126,25 @@ func roundUp(v float64) float64 {
 	return 10 * power
 }
 
+// timeStep is how far the labels of a time axis are apart: as clocks have it, and at most six of them behind the first.
+func timeStep(xMax float64) float64 {
+	steps := []float64{0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600}
+	for _, s := range steps {
+		if xMax/s <= 6 {
+			return s
+		}
+	}
+	return math.Ceil(xMax/6/3600) * 3600
+}
+
+// seconds are minutes from a minute on, when they are whole.
+func seconds(v float64) string {
+	if v >= 60 && math.Mod(v, 60) == 0 {
+		return fmt.Sprintf("%.0f min", v/60)
+	}
+	return fmt.Sprintf("%.3g s", v)
+}
+
 func path(l Line, px, py func(float64) float64) string {
 	var b strings.Builder
 	pen := "M"
@@ -145,5 +167,5 @@ func number(v float64) string {
 	case v >= 1e4:
 		return fmt.Sprintf("%.3g k", v/1e3)
 	}
-	return fmt.Sprintf("%.3g", v)
+	return fmt.Sprintf("%.4g", v)
 }

@@ -41,6 +41,25 @@ func TestAPageIsWholeAndNeedsNoNetwork(t *testing.T) {
 	}
 }
 
+func TestNumbersAreShort(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.03: "0.03", 1.5: "1.5", 5000: "5000", 15_000: "15 k", 2.5e5: "250 k", 1.5e6: "1.5 M"} {
+		if got := number(v); got != want {
+			t.Errorf("%v is %q and not %q", v, got, want)
+		}
+	}
+}
+
+func TestTimesAreAtRoundNumbers(t *testing.T) {
+	for v, want := range map[float64]string{0.9: "0.5 s", 3: "0.5 s", 22: "5 s", 29: "5 s", 63: "15 s", 600: "2 min", 1810: "10 min", 3e4: "120 min"} {
+		if got := seconds(timeStep(v)); got != want {
+			t.Errorf("an axis of %v s has a label every %v and not every %v", v, got, want)
+		}
+	}
+	if got := seconds(90); got != "90 s" {
+		t.Error(got)
+	}
+}
+
 func TestAxesEndAtShortNumbers(t *testing.T) {
 	for v, want := range map[float64]float64{0: 1, 0.3: 0.4, 1: 1, 1.1: 2, 7: 8, 9: 10, 99_797: 100_000, 823_259: 1_000_000} {
 		if got := roundUp(v); math.Abs(got-want) > want*1e-9 {

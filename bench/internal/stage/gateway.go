@@ -124,6 +124,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 	return err
 }
 
+// MetricsURL is where its metrics are.
+func (g *Gateway) MetricsURL() string { return g.admin + "/metrics" }
+
 // Drain ends the gateway by SIGTERM, as an operator does, and fails when that is not exit code 0 in good time.
 func (g *Gateway) Drain() error {
 	if err := g.signal(syscall.SIGTERM); err != nil {

@@ -33,6 +33,51 @@ func TestAChildIsKilledAndStartedAgain(t *testing.T) {
 	}
 }
 
+func TestASlowDiskIsSlowAndThenAsBefore(t *testing.T) {
+	if _, err := FindStrace(); err != nil {
+		t.Skip("SKIPPED: ", err)
+	}
+	dir := t.TempDir()
+	synced := filepath.Join(dir, "synced")
+	p := child(t, "sh", "-c", `cd "$0" && : >file && while :; do sync -d file; echo >>synced; done`, dir)
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	lines := func() int64 {
+		info, err := os.Stat(synced)
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	for lines() == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	d, err := SlowDown(context.Background(), p.PID(), 200*time.Millisecond, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Kill()
+	before := lines()
+	time.Sleep(600 * time.Millisecond)
+	if slow := lines() - before; slow > 4 {
+		t.Errorf("%d fsyncs of 200 ms each in 600 ms", slow)
+	}
+	if err := d.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	before = lines()
+	for end := time.Now().Add(10 * time.Second); lines()-before < 10; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d fsyncs in 10 s after it was mended", lines()-before)
+		}
+	}
+	if err := d.Mend(); err == nil {
+		t.Error("what has ended can be mended")
+	}
+}
+
 func TestAChildThatEndsOrNeverComesIsAnError(t *testing.T) {
 	p := child(t, "false")
 	if err := p.start(); err != nil {
