@@ -39,7 +39,7 @@ type batch struct {
 
 	// A CRC is linear: each bit of the sequence number that is set flips the same bits of the CRC, whatever else there
 	// is. So the CRC of a new sequence number is a few XORs, and not another walk over the batch, which was 0.018 µs a
-	// record of 0.10 µs.
+	// record (0.10 µs for 0.08 µs, over two connections).
 	plain uint32     // CRC with sequence number 0
 	flips [32]uint32 // by bit of the sequence number
 }
