@@ -16,30 +16,48 @@ import (
 //
 //	go test -run - -bench Handle ./pkg/httpd
 func BenchmarkHandle(b *testing.B) {
-	f := newFixture(b, func(c *Config) {
+	for _, body := range []struct{ name, text string }{{"events=1", batchOf(1)}, {"events=100", batchOf(100)}} {
+		h := newHandling(b, body.text)
+		b.Run(body.name+"/bare", func(b *testing.B) {
+			b.ReportAllocs()
+			h.bare(b.N)
+		})
+		b.Run(body.name+"/tollgate", func(b *testing.B) {
+			b.ReportAllocs()
+			h.ours(b.N)
+		})
+	}
+}
+
+// handling is one request, and the two servers that answer it as often as it is said.
+type handling struct {
+	f       *fixture
+	library *fasthttp.Server
+	request []byte
+}
+
+func newHandling(t testing.TB, body string) *handling {
+	f := newFixture(t, func(c *Config) {
 		c.Policy = &Policy{Default: Limits{Events: limitMax, StreamEvents: limitMax}}
 	})
 	f.srv.cfg.Ingest = yes{f.ingest.Ingester}
-	bare := &fasthttp.Server{
+	return &handling{f: f, request: []byte(streamRequest(f.token(testKey), body)), library: &fasthttp.Server{
 		Handler: func(ctx *fasthttp.RequestCtx) {
 			ctx.SetContentType("application/json")
 			ctx.SetBodyString("{}")
 		},
 		ReadBufferSize: 16 << 10, NoDefaultServerHeader: true, Logger: silence{},
-	}
-	for _, body := range []struct{ name, text string }{{"events=1", batchOf(1)}, {"events=100", batchOf(100)}} {
-		request := []byte(streamRequest(f.token(testKey), body.text))
-		b.Run(body.name+"/bare", func(b *testing.B) {
-			b.ReportAllocs()
-			_ = bare.ServeConn(&endlessConn{request: request, left: b.N})
-		})
-		b.Run(body.name+"/tollgate", func(b *testing.B) {
-			b.ReportAllocs()
-			c := &conn{Conn: &endlessConn{request: request, left: b.N}, srv: f.srv, in: *f.srv.buffers.get()}
-			c.wire.limits = &f.srv.wireLimits
-			_ = f.srv.http.ServeConn(c)
-		})
-	}
+	}}
+}
+
+func (h *handling) bare(requests int) {
+	_ = h.library.ServeConn(&endlessConn{request: h.request, left: requests})
+}
+
+func (h *handling) ours(requests int) {
+	c := &conn{Conn: &endlessConn{request: h.request, left: requests}, srv: h.f.srv, in: *h.f.srv.buffers.get()}
+	c.wire.limits = &h.f.srv.wireLimits
+	_ = h.f.srv.http.ServeConn(c)
 }
 
 // yes is an Ingester to which everything is durable.
