@@ -41,5 +41,8 @@ func ParseTimestamp(text []byte) (ms int64, ok bool) {
 	return c.parse(text)
 }
 
+// PlainEnd is the first index from i on at which a plain string may end.
+func PlainEnd(text []byte, i int) int { return plainEnd(text, i) }
+
 // AppendTime appends a time as records have it.
 func AppendTime(dst []byte, ms int64) []byte { return appendTime(dst, ms) }

@@ -1,7 +1,9 @@
 package meterevent_test
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,4 +104,23 @@ func TestALayoutNeverChangesWhatAnEventMeans(t *testing.T) {
 	f(coerce, `{"event_name":"a","payload":{"k":5}}`, `{"event_name":"b","payload":{"k":6}}`)
 	f(coerce, `{"event_name":"a","payload":{"k":"5"}}`, `{"event_name":"b","payload":{"k":6}}`)
 	f(strict, `{"event_name":"a","payload":{"k":"`+strings.Repeat("v", 500)+`"}}`, `{"event_name":"b","payload":{"k":""}}`)
+}
+
+func TestAPlainStringEndsAtItsFirstSpecialByte(t *testing.T) {
+	text := bytes.Repeat([]byte("v"), 20)
+	for at := range 9 {
+		for first := range 256 {
+			for second := range 256 {
+				text[at], text[at+1] = byte(first), byte(second)
+				want := slices.IndexFunc(text, func(c byte) bool { return c < ' ' || c == '"' || c == '\\' || c >= 0x80 })
+				if want < 0 {
+					want = len(text)
+				}
+				if got := meterevent.PlainEnd(text, 0); got != want {
+					t.Fatalf("%q: %d, want %d", text, got, want)
+				}
+			}
+		}
+		text[at] = 'v'
+	}
 }
