@@ -107,6 +107,7 @@ func BenchmarkDecode(b *testing.B) {
 	decode("tollgate", meterevent.NewDecoder(meterevent.Options{}), body)
 	decode("tollgate_varied", meterevent.NewDecoder(meterevent.Options{}), variedBody(100))
 	decode("tollgate_missing", meterevent.NewDecoder(meterevent.Options{}), missingBody(100))
+	decode("tollgate_UTF8", meterevent.NewDecoder(meterevent.Options{}), bytes.ReplaceAll(body, []byte("cus_"), []byte("Zoë_")))
 	decode("tollgate_scanner", meterevent.NewDecoder(meterevent.Options{}).ScanOnly(), body)
 	decode("tollgate_spaced", meterevent.NewDecoder(meterevent.Options{}), spaced)
 	decode("tollgate_spaced_scanner", meterevent.NewDecoder(meterevent.Options{}).ScanOnly(), spaced)
