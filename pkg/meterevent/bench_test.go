@@ -1,6 +1,7 @@
 package meterevent_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -41,6 +42,49 @@ func streamBody(n int) []byte {
 	return append(b, `]}`...)
 }
 
+// variedBody is a request of n events of eight meters with names of 3 to 17 bytes, values of 1 to 6 digits, and customers and
+// identifiers whose lengths vary too: nothing stands where it stood in the event before.
+func variedBody(n int) []byte {
+	r := rand.New(rand.NewPCG(3, 4))
+	names := []string{"cpu", "tokens", "api_requests", "storage_gb", "egress", "seats_of_the_team", "messages_sent", "gpu_seconds"}
+	at := time.Date(2026, 11, 21, 11, 59, 0, 0, time.UTC)
+	b := []byte(`{"events":[`)
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		at = at.Add(time.Duration(r.IntN(2000)) * time.Millisecond)
+		value := r.Uint64N([]uint64{10, 100, 1000, 10_000, 100_000, 1_000_000}[r.IntN(6)])
+		b = fmt.Appendf(b, `{"event_name":"%s","identifier":"req-%d","payload":{"stripe_customer_id":"cus_%x","value":"%d"},"timestamp":"%s"}`,
+			names[r.IntN(len(names))], r.Uint64()>>r.IntN(60), r.Uint64()>>r.IntN(40), value, at.Format("2006-01-02T15:04:05.000Z"))
+	}
+	return append(b, `]}`...)
+}
+
+// firstOf is the first event of a stream body, as a body of its own.
+func firstOf(body []byte) []byte {
+	return body[len(`{"events":[`) : bytes.Index(body, []byte(`},{`))+1]
+}
+
+// missingBody is a request of n events, each with another number of keys in its payload than the event before, so that the
+// layout fits until near the event's end and then does not.
+func missingBody(n int) []byte {
+	r := rand.New(rand.NewPCG(5, 6))
+	b := []byte(`{"events":[`)
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, `{"event_name":"api_requests","identifier":"req_%016x","timestamp":"2026-11-21T11:59:%02d.000Z","payload":{"stripe_customer_id":"cus_%014x"`,
+			r.Uint64(), i%60, r.Uint64N(1<<56))
+		for key := range i % 8 {
+			b = fmt.Appendf(b, `,"%d":"%d"`, key, r.IntN(1000))
+		}
+		b = append(b, `}}`...)
+	}
+	return append(b, `]}`...)
+}
+
 func perEvent(b *testing.B, events int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(events), "ns/event")
 }
@@ -61,9 +105,22 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 	decode("tollgate", meterevent.NewDecoder(meterevent.Options{}), body)
+	decode("tollgate_varied", meterevent.NewDecoder(meterevent.Options{}), variedBody(100))
+	decode("tollgate_missing", meterevent.NewDecoder(meterevent.Options{}), missingBody(100))
+	decode("tollgate_UTF8", meterevent.NewDecoder(meterevent.Options{}), bytes.ReplaceAll(body, []byte("cus_"), []byte("Zoë_")))
 	decode("tollgate_scanner", meterevent.NewDecoder(meterevent.Options{}).ScanOnly(), body)
 	decode("tollgate_spaced", meterevent.NewDecoder(meterevent.Options{}), spaced)
 	decode("tollgate_spaced_scanner", meterevent.NewDecoder(meterevent.Options{}).ScanOnly(), spaced)
+	b.Run("tollgate_one", func(b *testing.B) {
+		d, one := meterevent.NewDecoder(meterevent.Options{}), firstOf(body)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.One(one); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perEvent(b, 1)
+	})
 	for _, peer := range peers {
 		b.Run(peer.name, func(b *testing.B) {
 			b.SetBytes(int64(len(body)))

@@ -138,7 +138,11 @@ func (d *Decoder) eventArray(i int) int {
 			return d.refuse("events", "must not hold more than 100 events")
 		}
 		d.index = len(d.events)
-		d.events = append(d.events, Event{})
+		if d.index < cap(d.events) { // what it held is of no use to anybody and need not be emptied
+			d.events = d.events[:d.index+1]
+		} else {
+			d.events = append(d.events, Event{})
+		}
 		if i = d.guessOrScan(i, &d.events[d.index]); i == failed {
 			return failed
 		}

@@ -41,5 +41,18 @@ func ParseTimestamp(text []byte) (ms int64, ok bool) {
 	return c.parse(text)
 }
 
+// ParseTimestamps reads one timestamp after the other, as a Decoder does that remembers the ones before, and answers for the
+// last one.
+func ParseTimestamps(texts ...[]byte) (ms int64, ok bool) {
+	var c dateCache
+	for _, text := range texts {
+		ms, ok = c.parse(text)
+	}
+	return ms, ok
+}
+
+// PlainEnd is the first index from i on at which a plain string may end.
+func PlainEnd(text []byte, i int) int { return plainEnd(text, i) }
+
 // AppendTime appends a time as records have it.
 func AppendTime(dst []byte, ms int64) []byte { return appendTime(dst, ms) }

@@ -99,11 +99,16 @@ func FuzzAdjustment(f *testing.F) {
 
 // FuzzTimestamp: what is accepted and looks like RFC 3339 is what package time says it is, and is written back as the same.
 func FuzzTimestamp(f *testing.F) {
-	for _, text := range []string{"2026-03-02T12:15:01.123456789+02:00", "1772446501", "-1", "0000-12-31T23:59:59-00:01", "2016-12-31T23:59:60Z"} {
+	for _, text := range []string{"2026-03-02T12:15:01.123456789+02:00", "1772446501", "-1", "0000-12-31T23:59:59-00:01", "2016-12-31T23:59:60Z", "2026-11-21T11:59:59.999Z", "2026-11-21T11:59:59Z"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		ms, ok := meterevent.ParseTimestamp(text)
+		for _, before := range []string{"2026-11-21T11:59:00.000Z", "0001-01-01T00:00:00Z", string(text)} {
+			if again, okAgain := meterevent.ParseTimestamps([]byte(before), text); okAgain != ok || ok && again != ms {
+				t.Fatalf("%q is %d ms, %v; after %q it is %d, %v", text, ms, ok, before, again, okAgain)
+			}
+		}
 		if !ok {
 			return
 		}

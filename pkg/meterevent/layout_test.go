@@ -1,7 +1,9 @@
 package meterevent_test
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,4 +104,115 @@ func TestALayoutNeverChangesWhatAnEventMeans(t *testing.T) {
 	f(coerce, `{"event_name":"a","payload":{"k":5}}`, `{"event_name":"b","payload":{"k":6}}`)
 	f(coerce, `{"event_name":"a","payload":{"k":"5"}}`, `{"event_name":"b","payload":{"k":6}}`)
 	f(strict, `{"event_name":"a","payload":{"k":"`+strings.Repeat("v", 500)+`"}}`, `{"event_name":"b","payload":{"k":""}}`)
+}
+
+// Literals are compared as words, and the shortest ones are shorter than a word; a literal of more than sixteen bytes is cut.
+// Each length must still be compared to its last byte, wherever the byte is that differs.
+func TestEachByteOfALiteralIsCompared(t *testing.T) {
+	pairs := newDecoderPairs()
+	for n := range 40 {
+		key := strings.Repeat("k", n)
+		event := `{"event_name":"a","payload":{"` + key + `":"v","x":"w"},"timestamp":"2026-11-21T12:00:00Z"}`
+		for at := range event {
+			for _, c := range []byte("\x00 \"\\,:}{kz\x80") {
+				other := []byte(event)
+				other[at] = c
+				checkStream(t, pairs, []byte(`{"events":[`+event+`,`+string(other)+`,`+event+`]}`))
+			}
+			checkStream(t, pairs, []byte(`{"events":[`+event+`,`+event[:at]+event[at+1:]+`,`+event+`]}`))
+		}
+	}
+}
+
+// A value of each length, with each byte that means something in a string, or nearly, at each place.
+func TestEachByteOfAValueIsLookedAt(t *testing.T) {
+	pairs := newDecoderPairs()
+	for _, format := range []string{
+		`{"event_name":"%s","payload":{}}`,
+		`{"event_name":"a","identifier":"%s","payload":{}}`,
+		`{"event_name":"a","payload":{"value":"%s"}}`,
+	} {
+		for n := range 36 {
+			value := strings.Repeat("v", n)
+			alike := strings.Replace(format, "%s", "learned", 1) + "," + strings.Replace(format, "%s", value, 1)
+			checkStream(t, pairs, []byte(`{"events":[`+alike+`]}`))
+			for at := range value {
+				for _, odd := range []string{`"`, `\`, `\"`, `\n`, `\u0041`, "\x00", "\x1f", " ", "!", "#", "[", "]", "\x7f", "\x80", "\xa2", "\xdc", "é", "\xff", `"#`, `"!`, `\]`, "\x1f "} {
+					other := strings.Replace(format, "%s", value[:at]+odd+value[at+1:], 1)
+					checkStream(t, pairs, []byte(`{"events":[`+alike+`,`+other+`]}`))
+				}
+			}
+		}
+	}
+}
+
+// A word is wider than what is left at a body's end. Neither may a word reach out of the body, nor may what happens to lie
+// behind it in memory be taken for a part of it.
+func TestWhatLiesBehindTheBodyIsNotRead(t *testing.T) {
+	for _, event := range []string{
+		`{"event_name":"a","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`,
+		`{"event_name":"a","identifier":"` + strings.Repeat("i", 40) + `","payload":{"stripe_customer_id":"cus_1","value":"1"}}`,
+		`{"payload":{"k":"v"},"timestamp":1795294370,"event_name":"a"}`,
+		`{"payload":{},"event_name":"a","timestamp":1795294370}`,
+		`{"event_name":"a","payload":{"k":""}}`,
+	} {
+		body := []byte(`{"events":[` + event + `,` + event + `]}`)
+		pairs := newDecoderPairs()
+		if checkStream(t, pairs, slices.Clip(body)) == 0 {
+			t.Fatalf("%s is refused: this test tests nothing", event)
+		}
+		d := meterevent.NewDecoder(meterevent.Options{})
+		for n := range len(body) {
+			if n > 0 {
+				checkStream(t, pairs, body[:n]) // the rest lies behind it
+				checkStream(t, pairs, slices.Clip(bytes.Clone(body[:n])))
+			}
+			if n > len(event) {
+				continue
+			}
+			one := []byte(event)
+			for range 2 {
+				if ev, err := d.One(one); err != nil || !bytes.Equal(ev.Raw, one) {
+					t.Fatalf("%q: got %q, %v", one, ev.Raw, err)
+				}
+			}
+			if _, err := d.One(one[:n]); (err == nil) != (n == len(one)) {
+				t.Fatalf("%q: %v", one[:n], err)
+			}
+		}
+	}
+}
+
+// An event's fields are written over those of the last request. Nothing of it may be left, whoever reads the event.
+func TestNothingIsLeftOfTheRequestBefore(t *testing.T) {
+	pairs := newDecoderPairs()
+	full := `{"event_name":"full","identifier":"i","payload":{"k":"v"},"timestamp":"2026-11-21T12:00:00Z"}`
+	bare := `{"event_name":"bare","payload":{}}`
+	for _, events := range [][]string{
+		{full, full, full, full},
+		{bare, bare, bare, bare},
+		{full, bare, full, bare},
+		{bare, `{"event_name":"bare","identifier":null,"timestamp":null,"payload":{}}`, bare, full},
+	} {
+		checkStream(t, pairs, []byte(`{"events":[`+strings.Join(events, ",")+`]}`))
+	}
+}
+
+func TestAPlainStringEndsAtItsFirstSpecialByte(t *testing.T) {
+	text := bytes.Repeat([]byte("v"), 20)
+	for at := range 9 {
+		for first := range 256 {
+			for second := range 256 {
+				text[at], text[at+1] = byte(first), byte(second)
+				want := slices.IndexFunc(text, func(c byte) bool { return c < ' ' || c == '"' || c == '\\' || c >= 0x80 })
+				if want < 0 {
+					want = len(text)
+				}
+				if got := meterevent.PlainEnd(text, 0); got != want {
+					t.Fatalf("%q: %d, want %d", text, got, want)
+				}
+			}
+		}
+		text[at] = 'v'
+	}
 }

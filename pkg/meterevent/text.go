@@ -21,15 +21,19 @@ const (
 	eachHighBit = 0x8080808080808080
 )
 
+// word is the eight bytes of b from i on. A caller who has just found 0 <= i and i <= len(b)-8, written like this, spares
+// the checks.
+func word(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8 : len(b)]) }
+
 // special marks, by their high bits, the bytes of w at which a plain string may end: quotes, backslashes, control
 // characters and bytes beyond ASCII. Bytes above the first marked one may be marked wrongly, because a subtraction
-// borrows from them; the lowest mark is always right. The usual "and not w" of each test is left out: it would only clear
-// bytes beyond ASCII, and those are marked anyway.
+// borrows from them; the lowest mark is always right. One subtraction finds quotes and control characters, because
+// flipping a bit makes 0x20 of a quote, 0x22 of a space, and leaves the control characters below (after Daniel Lemire).
+// The usual "and not w" of each test is left out: it would only clear bytes beyond ASCII, and those are marked anyway.
 func special(w uint64) uint64 {
-	quote := (w ^ eachByte*'"') - eachByte
+	low := (w ^ eachByte*('"'^' ')) - eachByte*(' '+1)
 	backslash := (w ^ eachByte*'\\') - eachByte
-	control := w - eachByte*' '
-	return (quote | backslash | control | w) & eachHighBit
+	return (low | backslash | w) & eachHighBit
 }
 
 // plainEnd returns the first index from i on whose byte is special, or len(b). Eight bytes a step.
@@ -51,8 +55,8 @@ func plainEnd(b []byte, i int) int {
 // the form is textBroken, of the byte at which it is no JSON string any more.
 func scanText(b []byte, i int) (end int, form textForm) {
 	// plainEnd's loop again, because a call less for each string is a tenth of the time of an event.
-	for ; i+8 <= len(b); i += 8 {
-		if m := special(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+	for ; 0 <= i && i <= len(b)-8; i += 8 {
+		if m := special(word(b, i)); m != 0 {
 			i += bits.TrailingZeros64(m) >> 3
 			if b[i] == '"' {
 				return i, textASCII

@@ -2,6 +2,7 @@ package meterevent_test
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,4 +156,31 @@ func TestTheWindowIsJudgedAgainstReceipt(t *testing.T) {
 	f(receivedMs+300*1000+1, meterevent.TimestampInFuture)
 	f(-62135596800000, meterevent.TimestampTooFarInPast)
 	f(253402300799999, meterevent.TimestampInFuture)
+}
+
+// A Decoder remembers the last day and the last minute. Each text here must be read after each other one as if it stood alone.
+func TestATimestampMeansTheSameAfterAnyOther(t *testing.T) {
+	texts := []string{
+		"2026-11-21T11:59:00.000Z", "2026-11-21T11:59:59.999Z", "2026-11-21T11:59:07Z", "2026-11-21T12:00:00Z", "2026-11-22T11:59:07Z", "2026-12-21T11:59:07Z",
+		"2026-11-21T11:59:60Z", "2026-11-21T11:59:60.000Z", "2026-11-21T11:59:5aZ", "2026-11-21T11:59:59.99aZ", "2026-11-21T11:59:59,999Z", "2026-11-21T11:59.59.999Z",
+		"2026-11-21T11:59:59.999z", "2026-11-21T11:59:59z", "2026-11-21t11:59:59.999Z", "2026-11-21t11:59:59z", "2026-11-21 11:59:59.999Z",
+		"2026-11-21T11:59:59.9999", "2026-11-21T11:59:59.99+", "2026-11-21T11:59:07.5Z", "2026-11-21T11:59:07.123456789Z", "2026-11-21T11:59:07+02:00", "2026-11-21T11:59:07-00:00",
+		"2026-11-21T11:59:\xb0\xb1Z", "2026-11-21T11:59:07.\xb0\xb1\xb2Z", "2026-11-21T11:59:07.00:Z", "2026-11-21T11:59:/7Z", "2026-11-21T11:59:07\xda", "2026-11-21T11:59\xba07Z",
+		"1969-12-31T23:59:59.999Z", "1969-12-31T23:59:00.001Z", "1969-12-31T23:59:30Z", "1969-12-31T23:59:30.0009Z", "1970-01-01T00:00:00Z", "1970-01-01T00:00:00.001Z",
+		"0001-01-01T00:00:00Z", "0000-12-31T23:59:59-00:01", "0000-12-31T23:59:59.000Z", "0000-12-31T23:59:59Z", "0001-01-01T00:00:30+00:01", "0001-01-01T00:00:30.000Z",
+		"9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:00-00:01", "9999-12-31T23:59:00.000Z",
+		strings.Repeat("\x00", 16) + ":07Z", strings.Repeat("\x00", 16) + ":07.000Z", strings.Repeat("\x00", 20), strings.Repeat("0", 20), strings.Repeat("0", 24),
+		"1795294370", "-1", "", "2026-13-21T11:59:07Z", "2026-11-21T24:00:00Z",
+	}
+	for _, text := range texts {
+		want, wantOK := meterevent.ParseTimestamp([]byte(text))
+		for _, before := range texts {
+			for _, between := range texts {
+				got, ok := meterevent.ParseTimestamps([]byte(before), []byte(between), []byte(text))
+				if ok != wantOK || ok && got != want {
+					t.Errorf("%q after %q and %q: got %d, %v, alone %d, %v", text, before, between, got, ok, want, wantOK)
+				}
+			}
+		}
+	}
 }
