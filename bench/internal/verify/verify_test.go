@@ -141,6 +141,28 @@ func TestALogThatHoldsEverythingOnceIsGood(t *testing.T) {
 	}
 }
 
+func TestARecordMayHoldManyEvents(t *testing.T) {
+	book := &ledger.Ledger{Run: run, Lanes: []*ledger.Lane{{}}}
+	book.Lanes[0].Add(ledger.Acked, 4)
+	tally := verify.NewTally(book)
+	id := func(sequence uint64) string { return string(ledger.AppendIdentifier(nil, run, 0, sequence)) }
+	for _, v := range []string{
+		`{"key":"identifier","value":{"stringValue":"` + id(0) + `"}},{"key":"identifier","value":{"stringValue":"` + id(1) + `"}}`,
+		"\x0a\x1c" + id(2) + "\x12" + id(1) + id(3),
+		id(4), id(0)[:20], // never sent, and cut short
+	} {
+		if !tally.VisitEvery([]byte(v)) {
+			t.Errorf("%q is of others", v)
+		}
+	}
+	if tally.VisitEvery([]byte("tgb-00000000-0000-0000000000")) || tally.VisitEvery(nil) {
+		t.Error("a record of others is of this run")
+	}
+	if v := tally.Verdict(); v.Found != 4 || v.Missing != 0 || v.Duplicated != 1 || v.Strange != 2 {
+		t.Errorf("%+v", v)
+	}
+}
+
 func BenchmarkVisit(b *testing.B) {
 	book := &ledger.Ledger{Run: run, Lanes: []*ledger.Lane{{}}}
 	book.Lanes[0].Add(ledger.Acked, 1)
