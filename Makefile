@@ -55,7 +55,8 @@ bench: ## benchmarks beside the code; compare runs with: go tool -modfile=tools/
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
 
 bench-compare: ## the gateway beside the programs of bench/peers, in turns, on a real broker; COMPARE holds more flags
-	$(GO) run ./bench compare --out compare.json $(COMPARE)
+	@mkdir -p bin
+	$(GO) run ./bench compare --out bin/compare.json $(COMPARE)
 
 tables: ## the tables of README.md and docs/PERFORMANCE.md, from the results in docs/results
 	$(GO) run ./bench tables

@@ -7,14 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 // lockFile is in the system's place for temporary files, where every working copy of a machine finds it.
 const lockFile = "tollgate-timing.lock"
-
-// lockPause is between two attempts at a lock that somebody else has.
-const lockPause = 200 * time.Millisecond
 
 // Alone waits until no other run of this machine is being timed, and keeps others waiting until release is called. It
 // calls waiting, once, when it has to wait. The lock is the kernel's, an flock: it ends with its process however that
@@ -27,28 +23,42 @@ func Alone(ctx context.Context, waiting func(file string)) (release func(), err 
 	if err != nil {
 		return nil, err
 	}
-	for told := false; ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return func() { f.Close() }, nil
-		case inherited(name):
-			f.Close()
-			return func() {}, nil
-		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case err == nil:
+		return func() { f.Close() }, nil
+	case inherited(name):
+		f.Close()
+		return func() {}, nil
+	case !errors.Is(err, syscall.EWOULDBLOCK):
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	if waiting != nil {
+		waiting(name)
+	}
+	// Waiting in the kernel, and not asking again and again, is what gives each its turn.
+	locked := make(chan error, 1)
+	go func() {
+		err := error(syscall.EINTR)
+		for errors.Is(err, syscall.EINTR) {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		}
+		locked <- err
+	}()
+	select {
+	case err := <-locked:
+		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}
-		if !told && waiting != nil {
-			waiting(name)
-			told = true
-		}
-		select {
-		case <-ctx.Done():
+		return func() { f.Close() }, nil
+	case <-ctx.Done():
+		go func() { // nobody waits for it any more
+			<-locked
 			f.Close()
-			return nil, ctx.Err()
-		case <-time.After(lockPause):
-		}
+		}()
+		return nil, ctx.Err()
 	}
 }
 
