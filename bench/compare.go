@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,7 @@ type compareCommand struct {
 
 	kill    killPlan
 	brokers []string // of a broker that runs already, and is not killed
+	built   string   // where peers are built; "": the user's cache
 }
 
 // compareSeed decides which meters and customers follow one another, the same for all.
@@ -78,7 +80,7 @@ func (c *compareCommand) Run(ctx context.Context) error {
 // errLimits is a comparison whose limits do not hold.
 var errLimits = errors.New("a limit does not hold")
 
-// place finds the directory and says whether it was made here.
+// place finds the directories and says whether that for data was made here.
 func (c *compareCommand) place() (made bool, err error) {
 	if c.Dir == "" {
 		if c.Dir, err = os.MkdirTemp("", "tollgate-compare-"); err != nil {
@@ -86,13 +88,29 @@ func (c *compareCommand) place() (made bool, err error) {
 		}
 		made = true
 	}
-	for _, dir := range []string{c.Dir, filepath.Join(c.Dir, "out")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return made, err
-		}
-	}
 	if c.Out == "" {
 		c.Out = filepath.Join(c.Dir, "compare.json")
+	}
+	if c.List == "" {
+		root, err := stage.ModuleRoot()
+		if err != nil {
+			return made, err
+		}
+		c.List = filepath.Join(root, "bench", "peers", "peers.yaml")
+	}
+	if c.List, err = filepath.Abs(c.List); err != nil {
+		return made, err
+	}
+	if c.built == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return made, err
+		}
+		// What takes minutes to build is built once for each working copy.
+		c.built = filepath.Join(cache, "tollgate", fmt.Sprintf("peers-%08x", crc32.ChecksumIEEE([]byte(c.List))))
+	}
+	if err := errors.Join(os.MkdirAll(c.Dir, 0o755), os.MkdirAll(c.built, 0o755)); err != nil {
+		return made, err
 	}
 	const tmpfs = 0x01021994
 	var fs syscall.Statfs_t
@@ -107,28 +125,8 @@ func (c *compareCommand) open() (*contest, []compare.Limit, error) {
 	if c.Rounds < 1 || c.Seconds <= 0 || len(c.Batch) == 0 {
 		return nil, nil, errors.New("--rounds, --seconds and --batch can not be nothing")
 	}
-	if c.List == "" {
-		root, err := stage.ModuleRoot()
-		if err != nil {
-			return nil, nil, err
-		}
-		c.List = filepath.Join(root, "bench", "peers", "peers.yaml")
-	}
-	text, err := os.ReadFile(c.List)
+	peers, limits, err := c.lists()
 	if err != nil {
-		return nil, nil, err
-	}
-	peers, err := compare.ParsePeers(text)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", c.List, err)
-	}
-	var limits []compare.Limit
-	file := filepath.Join(filepath.Dir(c.List), "limits.yaml")
-	if text, err := os.ReadFile(file); err == nil {
-		if limits, err = compare.ParseLimits(text, peers); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", file, err)
-		}
-	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
 	q := &contest{
@@ -144,6 +142,28 @@ func (c *compareCommand) open() (*contest, []compare.Limit, error) {
 		q.result.Setup.Kills = q.kill.times
 	}
 	return q, limits, c.choose(q, peers)
+}
+
+// lists reads the peers, and the limits beside them if there are any.
+func (c *compareCommand) lists() (peers []compare.Peer, limits []compare.Limit, err error) {
+	text, err := os.ReadFile(c.List)
+	if err != nil {
+		return nil, nil, err
+	}
+	if peers, err = compare.ParsePeers(text); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", c.List, err)
+	}
+	file := filepath.Join(filepath.Dir(c.List), "limits.yaml")
+	if text, err = os.ReadFile(file); errors.Is(err, os.ErrNotExist) {
+		return peers, nil, nil
+	}
+	if err == nil {
+		limits, err = compare.ParseLimits(text, peers)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return peers, limits, nil
 }
 
 // choose fills in who takes part, the gateway first, and why others do not.

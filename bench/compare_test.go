@@ -124,7 +124,7 @@ func comparison(t *testing.T, file string) *compare.Result {
 func TestEverybodyTakesTurnsAndIsJudged(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "compare.json")
 	c := compareCommand{
-		Rounds: 2, Seconds: 0.3, Warmup: 100 * time.Millisecond, Batch: []int{50}, Dir: t.TempDir(), Out: out, Gateway: binary, brokers: tinyKafka(t),
+		Rounds: 2, Seconds: 0.3, Warmup: 100 * time.Millisecond, Batch: []int{50}, Dir: t.TempDir(), Out: out, Gateway: binary, brokers: tinyKafka(t), built: t.TempDir(),
 		List: tinyList(t, "limits:\n"+
 			"  - {figure: cpu-ratio, of: every, batch: 50, at_least: 0.0001}\n"+
 			"  - {figure: floor-ratio, batch: 50, at_most: 100000}\n"+
@@ -185,7 +185,7 @@ func TestEverybodyTakesTurnsAndIsJudged(t *testing.T) {
 func TestALimitThatDoesNotHoldFailsTheComparison(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "compare.json")
 	c := compareCommand{
-		Rounds: 1, Seconds: 0.2, Batch: []int{10}, Peer: []string{"tiny"}, Dir: t.TempDir(), Out: out, Gateway: binary, brokers: tinyKafka(t),
+		Rounds: 1, Seconds: 0.2, Batch: []int{10}, Peer: []string{"tiny"}, Dir: t.TempDir(), Out: out, Gateway: binary, brokers: tinyKafka(t), built: t.TempDir(),
 		List: tinyList(t, "limits: [{figure: cpu-ratio, of: tiny, batch: 10, at_least: 100000}]"),
 	}
 	if err := c.Run(context.Background()); !errors.Is(err, errLimits) {
@@ -197,7 +197,7 @@ func TestALimitThatDoesNotHoldFailsTheComparison(t *testing.T) {
 }
 
 func TestAPeerThatDoesNotExistIsRefused(t *testing.T) {
-	c := compareCommand{Rounds: 1, Seconds: 1, Batch: []int{1}, Peer: []string{"no-such"}, Dir: t.TempDir(), List: tinyList(t, "limits: []")}
+	c := compareCommand{Rounds: 1, Seconds: 1, Batch: []int{1}, Peer: []string{"no-such"}, Dir: t.TempDir(), built: t.TempDir(), List: tinyList(t, "limits: []")}
 	if err := c.Run(context.Background()); !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "tiny") {
 		t.Errorf("%v", err)
 	}

@@ -169,7 +169,7 @@ func (q *contest) prepare(ctx context.Context) (err error) {
 			continue
 		}
 		fmt.Println("building", e.Name)
-		if err := stage.BuildPeer(ctx, e.peer.Build, q.workDir(e), q.out()); err != nil {
+		if err := stage.BuildPeer(ctx, e.peer.Build, q.workDir(e), q.command.built); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -198,8 +198,6 @@ func (q *contest) close() {
 		os.RemoveAll(filepath.Join(q.command.Dir, "kafka", "n1", "data"))
 	}
 }
-
-func (q *contest) out() string { return filepath.Join(q.command.Dir, "out") }
 
 func (q *contest) workDir(e *entrant) string {
 	return filepath.Join(filepath.Dir(q.command.List), e.peer.Dir)
@@ -305,7 +303,7 @@ func (t *turn) removeData() error {
 func (t *turn) peerConfig() stage.PeerConfig {
 	p := t.entrant.peer
 	return stage.PeerConfig{
-		Name: p.Name, Run: p.Run, WorkDir: t.workDir(t.entrant), Out: t.out(), Dir: t.dir,
+		Name: p.Name, Run: p.Run, WorkDir: t.workDir(t.entrant), Out: t.command.built, Dir: t.dir,
 		Brokers: t.brokers, Topic: t.topic, OTLP: p.Dialect == load.OTLPLogs,
 	}
 }
