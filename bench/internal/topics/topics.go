@@ -49,7 +49,8 @@ func Make(ctx context.Context, brokers []string, name string, partitions int) er
 	})
 }
 
-// led fails while a partition has no leader.
+// led fails while a partition has no leader, or has one that does not know it yet: a broker says who leads before it
+// has begun to.
 func led(ctx context.Context, client *kgo.Client, name string, partitions int) error {
 	all, err := list(ctx, client)
 	if err != nil {
@@ -59,17 +60,38 @@ func led(ctx context.Context, client *kgo.Client, name string, partitions int) e
 		if t.Topic == nil || *t.Topic != name {
 			continue
 		}
-		n := 0
 		for _, p := range t.Partitions {
-			if p.ErrorCode == 0 && p.Leader >= 0 {
-				n++
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return err
+			}
+			if err := leads(ctx, client, name, p); err != nil {
+				return err
 			}
 		}
-		if n == partitions {
+		if len(t.Partitions) == partitions {
 			return nil
 		}
 	}
 	return kerr.LeaderNotAvailable
+}
+
+// leads asks a partition's leader where it ends, which only a leader says.
+func leads(ctx context.Context, client *kgo.Client, topic string, partition kmsg.MetadataResponseTopicPartition) error {
+	const latest = -1
+	p := kmsg.NewListOffsetsRequestTopicPartition()
+	p.Partition, p.Timestamp = partition.Partition, latest
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic, t.Partitions = topic, append(t.Partitions, p)
+	q := kmsg.NewPtrListOffsetsRequest()
+	q.Topics = append(q.Topics, t)
+	a, err := q.RequestWith(ctx, client.Broker(int(partition.Leader)))
+	if err != nil {
+		return err
+	}
+	if len(a.Topics) != 1 || len(a.Topics[0].Partitions) != 1 {
+		return errors.New("an answer for other partitions than asked for")
+	}
+	return kerr.ErrorForCode(a.Topics[0].Partitions[0].ErrorCode)
 }
 
 // Remove removes every topic whose name begins with prefix.
