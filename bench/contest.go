@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -451,7 +452,7 @@ func (t *turn) ask(ctx context.Context, g *stage.Gateway) error {
 		t.batches[t.entrant.Name] = t.run.BatchBytes
 	}
 	if n := m["tollgate_events_accepted_total"]; n > 0 {
-		t.run.EventBytes = bytes / n
+		t.run.EventBytes = math.Round(bytes / n)
 	}
 	return nil
 }
@@ -477,7 +478,7 @@ func (t *turn) look(ctx context.Context, book *ledger.Ledger) error {
 	if err != nil {
 		return err
 	}
-	t.run.ReadPerS = float64(stats.Records) / time.Since(begin).Seconds()
+	t.run.ReadPerS = math.Round(float64(stats.Records) / time.Since(begin).Seconds())
 	t.run.Log = tally.Verdict()
 	return nil
 }

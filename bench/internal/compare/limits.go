@@ -37,6 +37,7 @@ type Limit struct {
 type Judged struct {
 	Limit
 	Value     float64 `json:"value"`
+	Rounds    int     `json:"rounds"` // in which it was measured; runs, of a sum
 	OK        bool    `json:"ok"`
 	NotJudged string  `json:"not_judged,omitempty"` // why; it neither holds nor fails
 }
@@ -94,6 +95,8 @@ func (j Judged) String() string {
 	mark := "FAILED"
 	if j.OK {
 		mark = "ok    "
+	} else if j.Rounds == 0 {
+		return fmt.Sprintf("FAILED %s, %s %.4g: there was no round in which all that it needs was measured", name, relation, *bound)
 	}
 	return fmt.Sprintf("%s %s = %.4g, %s %.4g", mark, name, j.Value, relation, *bound)
 }
@@ -127,7 +130,6 @@ func (r *Result) Judge(limits []Limit) {
 }
 
 func (r *Result) judge(l Limit) {
-	j := Judged{Limit: l}
 	var s Spread
 	switch l.Figure {
 	case cpuRatio:
@@ -137,7 +139,7 @@ func (r *Result) judge(l Limit) {
 	case journalShare:
 		s = r.JournalShare(l.Batch)
 	}
-	j.Value = short(s.Median)
+	j := Judged{Limit: l, Value: short(s.Median), Rounds: s.Rounds}
 	if s.Rounds == 0 {
 		j.NotJudged = r.whyNot(l)
 	}
@@ -172,22 +174,22 @@ func (r *Result) whyNot(l Limit) string {
 
 func (r *Result) judgePromises(entrant string) {
 	var quiet, all verify.Verdict
-	judged := false
+	runs := 0
 	for _, run := range r.Runs {
 		if run.Entrant == entrant && run.Log != nil {
-			judged = true
+			runs++
 			all.Add(run.Log)
 			if run.Pass != BrokerKill {
 				quiet.Add(run.Log)
 			}
 		}
 	}
-	if !judged {
+	if runs == 0 {
 		return
 	}
 	none := 0.0
 	at := func(figure string, n uint64) {
-		r.add(Judged{Limit: Limit{Figure: figure, Of: entrant, AtMost: &none}, Value: float64(n), OK: n == 0})
+		r.add(Judged{Limit: Limit{Figure: figure, Of: entrant, AtMost: &none}, Value: float64(n), Rounds: runs, OK: n == 0})
 	}
 	if entrant != Tollgate && entrant != TollgateJournal {
 		at(missing, quiet.Missing)
