@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -179,6 +180,30 @@ func TestEverybodyTakesTurnsAndIsJudged(t *testing.T) {
 	}
 	if html, _ := os.ReadFile(page); !strings.Contains(string(html), "by tollgate&#39;s (range)") || !strings.Contains(string(html), "<td>tiny</td>") {
 		t.Errorf("%s", html)
+	}
+}
+
+func TestABrokerIsKilledUnderLoadAndWhatWasAcknowledgedIsThere(t *testing.T) {
+	for _, command := range []string{"java", "mvn"} {
+		if _, err := exec.LookPath(command); err != nil && os.Getenv("REQUIRE_KAFKA") == "" {
+			t.Skip("SKIPPED: a real broker needs Java and Maven: ", err)
+		}
+	}
+	out := filepath.Join(t.TempDir(), "compare.json")
+	c := compareCommand{
+		Rounds: 1, Seconds: 0.5, Batch: []int{20}, Peer: []string{"floor-http"}, Dir: t.TempDir(), Out: out, Gateway: binary, built: t.TempDir(),
+		List: tinyList(t, "limits: []"), kill: killPlan{every: 2 * time.Second, down: 300 * time.Millisecond, length: 10 * time.Second, times: 1},
+	}
+	if err := c.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	r := comparison(t, out)
+	last := r.Runs[len(r.Runs)-1]
+	if v := last.Log; last.Pass != compare.BrokerKill || v == nil || v.Acked == 0 || v.Missing != 0 || v.Refused == 0 || last.BrokerCPU != 0 {
+		t.Errorf("%+v", last)
+	}
+	if r.Runs[0].BrokerCPU == 0 || r.Runs[0].ReadPerS == 0 || r.Runs[0].BatchBytes == 0 {
+		t.Errorf("%+v", r.Runs[0])
 	}
 }
 

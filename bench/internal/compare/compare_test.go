@@ -69,8 +69,7 @@ func TestALimitNamesWhatThereIs(t *testing.T) {
 
 // result is of two rounds, in the second of which the machine is half as fast.
 func result() *Result {
-	r := &Result{Setup: Setup{Rounds: 2, Batches: []int{100}, Rate: 20_000}}
-	for _, e := range []Entrant{
+	r := &Result{Setup: Setup{Rounds: 2, Batches: []int{100}, Rate: 20_000}, Entrants: []Entrant{
 		{Name: Tollgate, Kind: HTTP},
 		{Name: TollgateJournal, Kind: HTTP},
 		{Name: "plain", Kind: HTTP},
@@ -78,9 +77,7 @@ func result() *Result {
 		{Name: FloorHTTP, Kind: HTTP, Floor: true},
 		{Name: FloorProduce, Kind: Self, Floor: true},
 		{Name: FloorFsync, Kind: Self, Floor: true},
-	} {
-		r.Entrants = append(r.Entrants, e)
-	}
+	}}
 	for round := 1; round <= 2; round++ {
 		slow := float64(round)
 		add := func(run Run) {
