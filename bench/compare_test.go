@@ -221,6 +221,16 @@ func TestALimitThatDoesNotHoldFailsTheComparison(t *testing.T) {
 	}
 }
 
+func TestTheListOfPeersAndItsLimitsCanBeRead(t *testing.T) {
+	c := compareCommand{Dir: t.TempDir(), built: t.TempDir()}
+	if _, err := c.place(); err != nil {
+		t.Fatal(err)
+	}
+	if peers, limits, err := c.lists(); err != nil || len(peers) == 0 || len(limits) == 0 {
+		t.Errorf("%v, %v, %v", peers, limits, err)
+	}
+}
+
 func TestAPeerThatDoesNotExistIsRefused(t *testing.T) {
 	c := compareCommand{Rounds: 1, Seconds: 1, Batch: []int{1}, Peer: []string{"no-such"}, Dir: t.TempDir(), built: t.TempDir(), List: tinyList(t, "limits: []")}
 	if err := c.Run(context.Background()); !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "tiny") {
