@@ -4,7 +4,7 @@
 //
 // Every partition that the keys of 8 meters lead to has one batch of about PEER_BATCH_BYTES. One connection sends all of
 // them in one request, and the next when it is answered: a batch in flight a partition. All these partitions have to be
-// led by the broker that is named. A topic gets some 500 MB a second and more: it wants a limit to what it keeps.
+// led by the broker that is named. A topic gets 300 to 700 MB a second: it wants a limit to what it keeps.
 //
 //	PEER_KAFKA=127.0.0.1:19092 PEER_TOPIC=usage PEER_SECONDS=10 PEER_BATCH_BYTES=262144 produce
 package main
