@@ -10,6 +10,7 @@ use serde::de::{self, MapAccess};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::batch::Batch;
 use crate::timestamp::Timestamp;
 
 const EVENTS_MAX: usize = 100;
@@ -102,19 +103,14 @@ struct Record<'a> {
     payload: &'a Payload<'a>,
 }
 
-/// Writes key and value of an event's Kafka record in place of what the buffers held.
-pub fn write_record(event: &Event, business: &str, received: Timestamp, key: &mut Vec<u8>, value: &mut Vec<u8>) {
-    key.clear();
-    key.extend_from_slice(business.as_bytes());
-    key.extend_from_slice(b"/testmode/");
-    key.extend_from_slice(event.event_name.as_bytes());
-
+/// Appends an event's Kafka record to a batch.
+pub fn write_record(event: &Event, business: &str, received: Timestamp, batch: &mut Batch) {
+    let value = batch.begin(&[business, "/testmode/", &event.event_name]);
     let mut generated = Uuid::encode_buffer();
     let identifier = match &event.identifier {
         Some(id) => &*id.0,
         None => Uuid::new_v4().hyphenated().encode_lower(&mut generated),
     };
-    value.clear();
     let record = Record {
         object: "meter_event",
         business,
@@ -126,6 +122,7 @@ pub fn write_record(event: &Event, business: &str, received: Timestamp, key: &mu
         payload: &event.payload,
     };
     serde_json::to_writer(value, &record).expect("strings are always JSON");
+    batch.end();
 }
 
 #[cfg(test)]
@@ -136,16 +133,12 @@ mod tests {
 
     fn records(body: &str) -> Vec<(String, String)> {
         let received = Timestamp::parse(RECEIVED).unwrap();
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        let events = parse(body.as_bytes()).unwrap();
+        let mut batch = Batch::default();
+        for event in parse(body.as_bytes()).unwrap() {
+            write_record(&event, "acct_bench", received, &mut batch);
+        }
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        events
-            .iter()
-            .map(|event| {
-                write_record(event, "acct_bench", received, &mut key, &mut value);
-                (text(&key), text(&value))
-            })
-            .collect()
+        batch.records().map(|(key, value)| (text(key), text(value))).collect()
     }
 
     #[test]

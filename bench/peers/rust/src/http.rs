@@ -13,12 +13,16 @@ use axum::routing::{get, post};
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use crate::batch::Batch;
 use crate::event;
 use crate::kafka::{Kafka, Receipt};
 use crate::sessions::{self, Sessions};
 use crate::timestamp::Timestamp;
 
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// What a record is longer than its event, key included, when names are short.
+const RECORD_EXTRA_BYTES: usize = 192;
 
 pub struct Gateway {
     pub key: String,
@@ -85,11 +89,11 @@ fn produce(gateway: &Gateway, body: &[u8]) -> Result<oneshot::Receiver<bool>, St
     let events = event::parse(body)?;
     let received = Timestamp::now();
     let (receipt, outcome) = Receipt::new();
-    let (mut key, mut value) = (Vec::with_capacity(128), Vec::with_capacity(1024));
+    let mut batch = Batch::with_capacity(events.len(), body.len() + RECORD_EXTRA_BYTES * events.len());
     for event in &events {
-        event::write_record(event, &gateway.business, received, &mut key, &mut value);
-        gateway.kafka.send(&key, &value, &receipt);
+        event::write_record(event, &gateway.business, received, &mut batch);
     }
+    gateway.kafka.send(&batch, &receipt);
     Ok(outcome)
 }
 

@@ -4,6 +4,7 @@
 //! 200 means that every event of the request was acknowledged by all in-sync replicas. There is no queue but
 //! librdkafka's own, which is bounded; what it does not deliver within 10 s is answered 503.
 
+mod batch;
 mod event;
 mod http;
 mod kafka;
@@ -35,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let gateway = Arc::new(Gateway {
         key: setting("PEER_KEY")?,
         business: setting("PEER_BUSINESS")?,
-        kafka: Kafka::connect(&setting("PEER_KAFKA")?, setting("PEER_TOPIC")?)?,
+        kafka: Kafka::connect(&setting("PEER_KAFKA")?, &setting("PEER_TOPIC")?)?,
         sessions: Default::default(),
     });
     let mut terminate = signal(SignalKind::terminate())?;
