@@ -16,7 +16,7 @@ FUZZ_TIME   ?= 30s
 E2E_ROUNDS  ?= 20
 E2E_TIMEOUT ?= 60m
 
-.PHONY: all build run test test-race check lint tidy fuzz crash-seeds bench soak e2e-kill image clean
+.PHONY: all build run test test-race check lint tidy fuzz crash-seeds bench bench-compare tables soak e2e-kill image clean
 
 all: check build test
 
@@ -53,6 +53,13 @@ crash-seeds: ## the journal's crash simulation over CRASH_SEEDS seeds
 
 bench: ## benchmarks beside the code; compare runs with: go tool -modfile=tools/go.mod benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
+
+bench-compare: ## the gateway beside the programs of bench/peers, in turns, on a real broker; COMPARE holds more flags
+	@mkdir -p bin
+	$(GO) run ./bench compare --out bin/compare.json $(COMPARE)
+
+tables: ## the tables of README.md and docs/PERFORMANCE.md, from the results in docs/results
+	$(GO) run ./bench tables
 
 e2e-kill: ## kill -9 of gateway and broker under load, E2E_ROUNDS rounds each
 	E2E_ROUNDS=$(E2E_ROUNDS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(E2E_TIMEOUT) -v -run 'Kill|Broker|Leader' ./test/e2e/

@@ -16,9 +16,10 @@ import (
 
 type loadCommand struct {
 	Target        string        `default:"http://127.0.0.1:8080" help:"Base URL."`
+	Dialect       string        `default:"stripe" enum:"stripe,otlp-logs" help:"What is sent: stripe, or otlp-logs, which needs no key."`
 	SessionTarget string        `help:"Base URL where sessions are opened, if another one."`
-	Key           string        `xor:"who" required:"" help:"API key that opens the sessions."`
-	Businesses    string        `xor:"who" required:"" type:"existingfile" help:"File of businesses, NAME:KEY a line, in place of --key."`
+	Key           string        `xor:"who" help:"API key that opens the sessions."`
+	Businesses    string        `xor:"who" type:"existingfile" help:"File of businesses, NAME:KEY a line, in place of --key."`
 	Rate          float64       `default:"0" help:"Events a second. 0: closed loop, as fast as the target answers."`
 	Batch         int           `default:"100" help:"Events a request, 1 to 100."`
 	Connections   int           `default:"16" help:"Connections, one request in flight each."`
@@ -76,11 +77,14 @@ func (c *loadCommand) Run(ctx context.Context) error {
 
 func (c *loadCommand) config() (load.Config, error) {
 	config := load.Config{
-		Target: c.Target, SessionTarget: c.SessionTarget, Rate: c.Rate, Batch: c.Batch, Connections: c.Connections,
+		Target: c.Target, Dialect: c.Dialect, SessionTarget: c.SessionTarget, Rate: c.Rate, Batch: c.Batch, Connections: c.Connections,
 		Sessions: c.Sessions, Duration: c.Duration, Warmup: c.Warmup, Meters: c.Meters, Customers: c.Customers,
 		Zipf: c.Skew == "zipf", HotMeterShare: c.HotMeterShare, PayloadBytes: c.PayloadBytes, Anonymous: c.Identifiers == "off", Seed: c.Seed,
 		AnswerMax: c.AnswerMax, ServerPID: c.ServerPID, BrokerPID: c.BrokerPID, ServerMetrics: c.ServerMetrics,
 		Businesses: []load.Business{{Name: "the key's", Key: c.Key}},
+	}
+	if c.Key == "" && c.Businesses == "" && c.Dialect != load.OTLPLogs {
+		return config, errors.New("who sends? give --key or --businesses")
 	}
 	if c.Ledger != "" && config.Anonymous {
 		return config, errors.New("--ledger with --identifiers off: events without identifiers can not be found again")

@@ -9,13 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"tollgate/bench/internal/compare"
 	"tollgate/bench/internal/load"
 	"tollgate/bench/internal/machine"
 	"tollgate/bench/internal/page"
 )
 
 type reportCommand struct {
-	Result string `arg:"" type:"existingfile" help:"JSON file of bench load or bench run."`
+	Result string `arg:"" type:"existingfile" help:"JSON file of bench load, bench run or bench compare."`
 	Out    string `required:"" type:"path" help:"HTML file to write."`
 }
 
@@ -40,7 +41,7 @@ func (c *reportCommand) Run() error {
 	return out.Close()
 }
 
-// pageOf tells the two kinds of results apart by what only one of them has.
+// pageOf tells the three kinds of results apart by what only one of them has.
 func pageOf(text []byte) (page.Page, error) {
 	var one result
 	if err := json.Unmarshal(text, &one); err != nil {
@@ -51,12 +52,15 @@ func pageOf(text []byte) (page.Page, error) {
 		p.Sections = append(p.Sections, section("load", one.Report))
 		return p, nil
 	}
+	if r, err := compare.Parse(text); r != nil && err == nil {
+		return pageOfComparison(r), nil
+	}
 	var r played
 	if err := json.Unmarshal(text, &r); err != nil {
 		return page.Page{}, err
 	}
 	if r.Scenario == nil || r.Verdict == nil {
-		return page.Page{}, fmt.Errorf("this is no result of bench load or bench run")
+		return page.Page{}, fmt.Errorf("this is no result of bench load, bench run or bench compare")
 	}
 	p := page.Page{Title: fmt.Sprintf("%s on %s, %s", r.Scenario.Name, r.Log, r.Started.Format("2006-01-02 15:04 MST"))}
 	p.Facts = append([]page.Fact{{Name: "about", Text: r.Scenario.About}}, about(r.Command, r.Machine)...)

@@ -127,6 +127,11 @@ func listScenarios() string {
 
 // play runs a scenario on one log, judges it, and says so.
 func (c *runCommand) play(ctx context.Context, s *scenario.Scenario, log string) (ok bool, err error) {
+	release, err := alone(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
 	fmt.Printf("== %s on %s: %s\n", s.Name, log, s.About)
 	dir := filepath.Join(c.Dir, s.Name+"-"+log)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -22,9 +22,11 @@ type Business struct {
 type Config struct {
 	// Target is the base URL, such as http://127.0.0.1:8080. Required.
 	Target string
+	// Dialect is Stripe or OTLPLogs. Default: Stripe.
+	Dialect string
 	// SessionTarget is where sessions are opened, if that is another host. Default: Target.
 	SessionTarget string
-	// Businesses open the sessions in turn. Required.
+	// Businesses open the sessions in turn. Required, but for a dialect without sessions.
 	Businesses []Business
 	// Rate is events a second of the whole load; 0 is as fast as the target answers.
 	Rate float64
@@ -61,6 +63,15 @@ type Config struct {
 	ServerMetrics string
 }
 
+// Dialects: what a request looks like, and which answer is a promise.
+const (
+	// Stripe: POST /v2/billing/meter_event_stream with the token of a session; 200 with {} is a promise.
+	Stripe = "stripe"
+	// OTLPLogs: OTLP over HTTP as JSON, POST /v1/logs with a log record an event, whose body holds the same fields.
+	// There are no sessions. 200 is a promise, unless it says that records were rejected.
+	OTLPLogs = "otlp-logs"
+)
+
 const (
 	batchMax       = 100
 	metersMax      = 10_000
@@ -74,6 +85,12 @@ func (c Config) withDefaults() Config {
 		if *v == 0 {
 			*v = d
 		}
+	}
+	if c.Dialect == "" {
+		c.Dialect = Stripe
+	}
+	if c.Dialect == OTLPLogs && len(c.Businesses) == 0 {
+		c.Businesses = []Business{{Name: "nobody"}}
 	}
 	def(&c.Batch, batchMax)
 	def(&c.Sessions, len(c.Businesses))
@@ -102,8 +119,11 @@ func (c Config) validate() error {
 		}
 		return nil
 	}
+	if c.Dialect != Stripe && c.Dialect != OTLPLogs {
+		return fmt.Errorf("there is no dialect %q", c.Dialect)
+	}
 	for _, b := range c.Businesses {
-		if b.Key == "" {
+		if b.Key == "" && c.Dialect == Stripe {
 			return fmt.Errorf("the business %q has no key", b.Name)
 		}
 	}

@@ -260,11 +260,13 @@ func TestAHotMeterHasItsShareAndTheOthersTheRest(t *testing.T) {
 }
 
 func TestPatchingARequestAllocatesNothing(t *testing.T) {
-	c := Config{Target: "http://127.0.0.1:1", Batch: 100, Meters: 8, Customers: 8, Run: 1}
-	q := newRequest(&c, newDraws(c), 1, "token")
-	now := time.Now()
-	if n := testing.AllocsPerRun(100, func() { q.patch(1234, now) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	for _, dialect := range []string{Stripe, OTLPLogs} {
+		c := Config{Target: "http://127.0.0.1:1", Dialect: dialect, Batch: 100, Meters: 8, Customers: 8, Run: 1}
+		q := newRequest(&c, newDraws(c), 1, "token")
+		now := time.Now()
+		if n := testing.AllocsPerRun(100, func() { now = now.Add(time.Second); q.patch(1234, now) }); n != 0 {
+			t.Errorf("%s: %v allocations", dialect, n)
+		}
 	}
 }
 

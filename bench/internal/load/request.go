@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"tollgate/bench/internal/ledger"
@@ -65,34 +66,45 @@ type request struct {
 	stride int   // from one event to the next
 	key    int   // where the idempotency key is
 	stamp  []byte
+	nanos  []byte
 	second int64
 }
 
 // event says where in an event the parts that change are; -1: not there.
-type event struct{ meter, customer, identifier, timestamp int }
+type event struct{ meter, customer, identifier, timestamp, nanos int }
 
-const timeForm = "2006-01-02T15:04:05.000Z"
+const (
+	timeForm  = "2006-01-02T15:04:05.000Z"
+	nanosForm = "0000000000000000000" // since 1970: 19 digits until the year 2286
+)
 
 // newRequest builds it for one lane and one session token.
 func newRequest(c *Config, d *draws, lane int, token string) *request {
-	q := &request{batch: c.Batch, draws: d, drawAt: lane * 997 % drawn, stamp: []byte(timeForm)}
+	q := &request{batch: c.Batch, draws: d, drawAt: lane * 997 % drawn, stamp: []byte(timeForm), nanos: []byte(nanosForm)}
+	begin, end, path := `{"events":[`, "]}", "/v2/billing/meter_event_stream"
+	newEvent := newMeterEvent
+	if c.Dialect == OTLPLogs {
+		begin, end, path = `{"resourceLogs":[{"scopeLogs":[{"logRecords":[`, "]}]}]}", "/v1/logs"
+		newEvent = newLogRecord
+	}
 	one, at := newEvent(c, lane)
 	q.sample, q.stride = at, len(one)+1
-	body := []byte(`{"events":[`)
-	first := len(body)
+	body := []byte(begin)
 	for range c.Batch {
 		body = append(append(body, one...), ',')
 	}
-	body = append(body[:len(body)-1], "]}"...)
+	body = append(body[:len(body)-1], end...)
 
 	u, _ := parseTarget(c.Target)
-	q.bytes = fmt.Appendf(nil, "POST %s/v2/billing/meter_event_stream HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\nStripe-Version: %s\r\nUser-Agent: tollgate-bench\r\nIdempotency-Key: ",
-		trimSlash(u.Path), u.Host, token, len(body), apiVersion)
+	q.bytes = fmt.Appendf(nil, "POST %s%s HTTP/1.1\r\nHost: %s\r\n", trimSlash(u.Path), path, u.Host)
+	if token != "" {
+		q.bytes = fmt.Appendf(q.bytes, "Authorization: Bearer %s\r\nStripe-Version: %s\r\n", token, apiVersion)
+	}
+	q.bytes = fmt.Appendf(q.bytes, "Content-Type: application/json\r\nContent-Length: %d\r\nUser-Agent: tollgate-bench\r\nIdempotency-Key: ", len(body))
 	q.key = len(q.bytes)
 	q.bytes = ledger.AppendIdentifier(q.bytes, c.Run, lane, 0)
 	q.bytes = append(q.bytes, "\r\n\r\n"...)
-	q.first = len(q.bytes) + first
+	q.first = len(q.bytes) + len(begin)
 	q.bytes = append(q.bytes, body...)
 	return q
 }
@@ -100,8 +112,9 @@ func newRequest(c *Config, d *draws, lane int, token string) *request {
 // apiVersion is the version that the SDKs of this API's latest release send.
 const apiVersion = "2026-10-28.endive"
 
-func newEvent(c *Config, lane int) (one []byte, at event) {
-	at = event{identifier: -1}
+// newMeterEvent is an event of a stream's body.
+func newMeterEvent(c *Config, lane int) (one []byte, at event) {
+	at = event{identifier: -1, nanos: -1}
 	one = append(one, `{"event_name":"meter_`...)
 	at.meter = len(one)
 	one = append(one, `0000",`...)
@@ -117,12 +130,42 @@ func newEvent(c *Config, lane int) (one []byte, at event) {
 	one = append(one, `{"stripe_customer_id":"cus_`...)
 	at.customer = len(one)
 	one = append(one, `00000000","value":"25"`...)
-	const pad = `,"pad":""}`
-	if missing := c.PayloadBytes - (len(one) - payload) - len(pad); missing >= 0 {
-		one = append(append(one, `,"pad":"`...), bytes.Repeat([]byte{'x'}, missing)...)
-		one = append(one, '"')
+	const before, behind = `,"pad":"`, `"`
+	if missing := c.PayloadBytes - (len(one) - payload) - len(before+behind+"}"); missing >= 0 {
+		one = appendPad(one, before, missing, behind)
 	}
 	return append(one, "}}"...), at
+}
+
+// newLogRecord is an event as a log record of OTLP: its time, and a body with the fields of a meter event.
+func newLogRecord(c *Config, lane int) (one []byte, at event) {
+	at = event{identifier: -1}
+	one = append(one, `{"timeUnixNano":"`...)
+	at.nanos = len(one)
+	one = append(append(one, nanosForm...), `","body":{"kvlistValue":{"values":[{"key":"event_name","value":{"stringValue":"meter_`...)
+	at.meter = len(one)
+	one = append(one, `0000"}},`...)
+	if !c.Anonymous {
+		one = append(one, `{"key":"identifier","value":{"stringValue":"`...)
+		at.identifier = len(one)
+		one = append(ledger.AppendIdentifier(one, c.Run, lane, 0), `"}},`...)
+	}
+	one = append(one, `{"key":"timestamp","value":{"stringValue":"`...)
+	at.timestamp = len(one)
+	one = append(append(one, timeForm...), `"}},{"key":"payload","value":{"kvlistValue":{"values":[`...)
+	payload := len(one)
+	one = append(one, `{"key":"stripe_customer_id","value":{"stringValue":"cus_`...)
+	at.customer = len(one)
+	one = append(one, `00000000"}},{"key":"value","value":{"stringValue":"25"}}`...)
+	const before, behind = `,{"key":"pad","value":{"stringValue":"`, `"}}`
+	if missing := c.PayloadBytes - (len(one) - payload) - len(before+behind); missing >= 0 {
+		one = appendPad(one, before, missing, behind)
+	}
+	return append(one, `]}}}]}}}`...), at
+}
+
+func appendPad(one []byte, before string, n int, behind string) []byte {
+	return append(append(append(one, before...), bytes.Repeat([]byte{'x'}, n)...), behind...)
 }
 
 func trimSlash(path string) string { return string(bytes.TrimSuffix([]byte(path), []byte("/"))) }
@@ -139,6 +182,9 @@ func (q *request) patch(sequence uint64, now time.Time) []byte {
 		copy(e[at.meter:], q.draws.meters[d*meterDigits:][:meterDigits])
 		copy(e[at.customer:], q.draws.customers[d*customerDigits:][:customerDigits])
 		copy(e[at.timestamp:], q.stamp)
+		if at.nanos >= 0 {
+			copy(e[at.nanos:], q.nanos)
+		}
 		if at.identifier >= 0 {
 			ledger.PutSequence(e[at.identifier:], sequence+uint64(i))
 		}
@@ -146,13 +192,16 @@ func (q *request) patch(sequence uint64, now time.Time) []byte {
 	return q.bytes
 }
 
-// stampTime formats the date once a second and the milliseconds each time.
+// stampTime formats the second once and the milliseconds each time.
 func (q *request) stampTime(now time.Time) {
 	ms := now.UnixMilli()
 	if second := ms / 1000; second != q.second {
 		q.second = second
 		q.stamp = time.Unix(second, 0).UTC().AppendFormat(q.stamp[:0], timeForm)
+		q.nanos = append(strconv.AppendInt(q.nanos[:0], second, 10), "000000000"...)
 	}
 	rest := int(ms % 1000)
-	q.stamp[20], q.stamp[21], q.stamp[22] = byte('0'+rest/100), byte('0'+rest/10%10), byte('0'+rest%10)
+	digits := [3]byte{byte('0' + rest/100), byte('0' + rest/10%10), byte('0' + rest%10)}
+	copy(q.stamp[len(timeForm)-len("000Z"):], digits[:])
+	copy(q.nanos[len(nanosForm)-len("000000000"):], digits[:])
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // A session is a meter event session that is opened again before it expires and when the target refuses its token, as
-// a program with an SDK does. Connections share it.
+// a program with an SDK does. Connections share it. In a dialect without sessions it is a share of the rate and no more.
 type session struct {
 	c        *Config
 	business Business
@@ -36,8 +36,14 @@ const sessionMax = 10 * time.Second
 
 var sessionClient = &http.Client{Timeout: sessionMax}
 
+// noToken is every session's in a dialect without sessions.
+var noToken token
+
 // token returns a token that can be used now.
 func (s *session) token(ctx context.Context, now time.Time) (*token, error) {
+	if s.c.Dialect == OTLPLogs {
+		return &noToken, nil
+	}
 	if t := s.current.Load(); t != nil && now.Before(t.expires) {
 		return t, nil
 	}

@@ -102,7 +102,7 @@ func (w *worker) send(ctx context.Context, due, now time.Time) error {
 	batch := w.run.c.Batch
 	outcome := ledger.Unknown
 	if err == nil {
-		outcome = outcomeOf(a)
+		outcome = outcomeOf(w.run.c.Dialect, a)
 	}
 	w.lane.Add(outcome, batch)
 	switch {
@@ -121,9 +121,13 @@ func (w *worker) send(ctx context.Context, due, now time.Time) error {
 }
 
 // outcomeOf judges an answer by the gateway's contract: {} with 200 is a promise; of the refusals only 500 and the
-// 503 that says so leave open whether something was stored.
-func outcomeOf(a answer) ledger.Outcome {
+// 503 that says so leave open whether something was stored. In OTLP no refusal but those with 4xx says that nothing was.
+func outcomeOf(dialect string, a answer) ledger.Outcome {
 	switch {
+	case dialect == OTLPLogs && a.status == http.StatusOK && !bytes.Contains(a.body, []byte(`"rejectedLogRecords"`)):
+		return ledger.Acked
+	case dialect == OTLPLogs && a.status < 400, dialect == OTLPLogs && a.status >= 500:
+		return ledger.Unknown
 	case a.status == http.StatusOK && string(bytes.TrimSpace(a.body)) == "{}":
 		return ledger.Acked
 	case a.status >= 400 && a.status < 500:

@@ -31,7 +31,14 @@ type Fact struct {
 type Section struct {
 	Title  string
 	Facts  []Fact
+	Table  Table
 	Charts []Chart
+}
+
+// Table has rows as long as its columns.
+type Table struct {
+	Columns []string
+	Rows    [][]string
 }
 
 // Chart is one plot.

@@ -13,7 +13,7 @@ func TestAPageIsWholeAndNeedsNoNetwork(t *testing.T) {
 	var b bytes.Buffer
 	err := Write(&b, Page{
 		Title: "a <title>", Facts: []Fact{{Name: "limit", Text: "<b>", Bad: true}},
-		Sections: []Section{{Title: "one", Charts: []Chart{
+		Sections: []Section{{Title: "one", Table: Table{Columns: []string{"<column>"}, Rows: [][]string{{"<cell>"}}}, Charts: []Chart{
 			{Title: "rate", Unit: "events/s", Lines: []Line{{Name: "<acked>", X: []float64{1, 2, 3}, Y: []float64{5, math.NaN(), 7}}}},
 			{Title: "nothing", Unit: "ms", Labels: []string{"p50"}, Lines: []Line{{Name: "none"}}},
 		}}},
@@ -22,12 +22,12 @@ func TestAPageIsWholeAndNeedsNoNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	for _, no := range []string{"http", "src=", "<title>a <title>", "<acked>", "<b>", "NaN", "Inf"} {
+	for _, no := range []string{"http", "src=", "<title>a <title>", "<acked>", "<b>", "<column>", "<cell>", "NaN", "Inf"} {
 		if strings.Contains(text, no) {
 			t.Errorf("the page contains %q", no)
 		}
 	}
-	if strings.Count(text, "<svg") != 2 || !strings.Contains(text, `class="bad"`) {
+	if strings.Count(text, "<svg") != 2 || !strings.Contains(text, "<td>&lt;cell&gt;</td>") || !strings.Contains(text, `class="bad"`) {
 		t.Errorf("%s", text)
 	}
 	drawing := text[strings.Index(text, "<svg") : strings.Index(text, "</svg>")+6]

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,7 +42,7 @@ type GatewayConfig struct {
 
 // BuildGateway builds the working copy's gateway into a directory.
 func BuildGateway(ctx context.Context, dir string) (binary string, err error) {
-	root, err := moduleRoot()
+	root, err := ModuleRoot()
 	if err != nil {
 		return "", err
 	}
@@ -53,8 +56,8 @@ func BuildGateway(ctx context.Context, dir string) (binary string, err error) {
 	return binary, nil
 }
 
-// moduleRoot is where the working copy's go.mod is, above the current directory.
-func moduleRoot() (string, error) {
+// ModuleRoot is where the working copy's go.mod is, above the current directory.
+func ModuleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -142,4 +145,30 @@ func (g *Gateway) Drain() error {
 		return fmt.Errorf("the gateway ended its drain with code %d; see %s", code, g.log)
 	}
 	return nil
+}
+
+// Metrics reads the gateway's metrics that have no labels, sums and counts of histograms among them.
+func (g *Gateway) Metrics(ctx context.Context) (map[string]float64, error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, g.admin+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Timeout: 5 * time.Second}
+	res, err := client.Do(q)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, errors.New("/metrics answers " + res.Status)
+	}
+	all := map[string]float64{}
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		name, text, ok := strings.Cut(lines.Text(), " ")
+		if v, err := strconv.ParseFloat(text, 64); ok && err == nil && !strings.Contains(name, "{") {
+			all[name] = v
+		}
+	}
+	return all, lines.Err()
 }

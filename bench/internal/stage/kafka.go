@@ -23,7 +23,7 @@ const brokerMax = 90 * time.Second
 
 // StartKafka returns when the broker serves. The first time on a machine Kafka is fetched by Maven.
 func StartKafka(ctx context.Context, dir string) (*Kafka, error) {
-	root, err := moduleRoot()
+	root, err := ModuleRoot()
 	if err != nil {
 		return nil, err
 	}
@@ -69,3 +69,16 @@ func (k *Kafka) Start(ctx context.Context) error {
 // Pause stops the broker where it stands; Continue lets it go on.
 func (k *Kafka) Pause() error    { return k.signal(syscall.SIGSTOP) }
 func (k *Kafka) Continue() error { return k.signal(syscall.SIGCONT) }
+
+// ConfigureKafka writes settings for a broker that StartKafka will start in the same directory; they win over others.
+func ConfigureKafka(dir string, properties map[string]string) error {
+	node := filepath.Join(dir, "kafka", "n1")
+	if err := os.MkdirAll(node, 0o755); err != nil {
+		return err
+	}
+	var text []byte
+	for name, value := range properties {
+		text = fmt.Appendf(text, "%s=%s\n", name, value)
+	}
+	return os.WriteFile(filepath.Join(node, "extra.properties"), text, 0o644)
+}

@@ -26,6 +26,7 @@ import (
 type process struct {
 	args   []string
 	env    []string
+	dir    string // working directory; "": this process's
 	log    string // file for what it prints
 	cmd    *exec.Cmd
 	pid    atomic.Int64
@@ -40,6 +41,7 @@ func (p *process) start() error {
 	}
 	defer out.Close() // the child has its own
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
+	p.cmd.Dir = p.dir
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

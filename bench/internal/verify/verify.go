@@ -50,16 +50,21 @@ func (t *Tally) Visit(value []byte) bool {
 		t.strange.Add(1)
 		return true
 	}
-	lane, sequence, ok := ledger.ParseIdentifier(rest[:ledger.IdentifierBytes])
+	t.mark(rest[:ledger.IdentifierBytes])
+	return true
+}
+
+// mark notes that an event was found.
+func (t *Tally) mark(identifier []byte) {
+	lane, sequence, ok := ledger.ParseIdentifier(identifier)
 	if !ok || lane >= len(t.found) || sequence >= t.book.Lanes[lane].Sent() {
 		t.strange.Add(1)
-		return true
+		return
 	}
 	bit := uint64(1) << (sequence & 63)
 	if atomic.OrUint64(&t.found[lane][sequence>>6], bit)&bit != 0 {
 		t.duplicated.Add(1)
 	}
-	return true
 }
 
 // identifier returns the value from where an identifier of this run begins, nil when it has none.
