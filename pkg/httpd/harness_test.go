@@ -140,7 +140,7 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 	if f.sessions, err = auth.NewSessions(auth.SessionConfig{Now: cfg.Now}, keys, signing); err != nil {
 		t.Fatal(err)
 	}
-	g, err := ingest.New(ingest.Config{Log: f.log, Topic: "tollgate.usage", PauseMin: 0, RingBytes: 4 << 20})
+	g, err := ingest.New(ingest.Config{Log: f.log, Topic: "tollgate.usage", PauseMin: 0})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,8 @@ var (
 
 const (
 	ringsDefaultMin              = 4
-	defaultRingBytes             = 4 << 20
+	defaultRingBytes             = 1 << 20
+	defaultSpareBytes            = 16 << 20
 	defaultFrameBytesMax         = 3 << 19 // 1.5 MiB: a body of 1 MiB with 100 events' keys, names and times
 	defaultTickets               = 16 << 10
 	defaultWaitMax               = 10 * time.Second
@@ -50,9 +51,12 @@ type Config struct {
 
 	// Rings is the number of rings; 0 is one a core that Go may use, at least 4: more rings take longer bursts.
 	Rings int
-	// RingBytes is the size of each ring, a power of two, at least twice FrameBytesMax; 0 is 4 MiB. What is
-	// appended while the drainer has no core must fit.
+	// RingBytes is the size of each ring, a power of two; 0 is 1 MiB. Let those of the busy cores fit into the
+	// processor's cache.
 	RingBytes int
+	// SpareBytes is the size of the ring that takes what the others have no room for, a power of two, at least RingBytes
+	// and twice FrameBytesMax; 0 is 16 MiB. What is appended while the drainer has no core must fit.
+	SpareBytes int
 	// FrameBytesMax is the largest frame; 0 is 1.5 MiB. See Ingester.Submit on ErrTooLarge.
 	FrameBytesMax int
 	// Tickets is the number of requests that may wait at once; 0 is 16,384. Each costs about 160 bytes.
@@ -83,6 +87,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	setDefault(&c.Rings, min(max(ringsDefaultMin, runtime.GOMAXPROCS(0)), ring.RingsMax))
 	setDefault(&c.RingBytes, defaultRingBytes)
+	setDefault(&c.SpareBytes, max(defaultSpareBytes, c.RingBytes))
 	setDefault(&c.FrameBytesMax, defaultFrameBytesMax)
 	setDefault(&c.Tickets, defaultTickets)
 	setDefault(&c.WaitMax, defaultWaitMax)
@@ -119,13 +124,14 @@ func (c Config) validate() error {
 	errs = append(errs,
 		between("Rings", c.Rings, 1, ring.RingsMax),
 		between("RingBytes", c.RingBytes, ring.RingBytesMin, ring.RingBytesMax),
-		between("FrameBytesMax", c.FrameBytesMax, frameHeaderBytes+recordHeaderBytes, c.RingBytes/2),
+		between("SpareBytes", c.SpareBytes, c.RingBytes, ring.RingBytesMax),
+		between("FrameBytesMax", c.FrameBytesMax, frameHeaderBytes+recordHeaderBytes, c.SpareBytes/2),
 		between("Tickets", c.Tickets, 1, ticketsMax),
 		between("BatchRecordsMax", c.BatchRecordsMax, 1, 1<<30),
 		between("PartitionBacklogBytesMax", c.PartitionBacklogBytesMax, c.FrameBytesMax, bytesMax),
 		between("BacklogBytesMax", c.BacklogBytesMax, c.PartitionBacklogBytesMax, bytesMax))
-	if c.RingBytes&(c.RingBytes-1) != 0 {
-		errs = append(errs, fmt.Errorf("ingest: RingBytes is %d, not a power of two", c.RingBytes))
+	if c.RingBytes&(c.RingBytes-1) != 0 || c.SpareBytes&(c.SpareBytes-1) != 0 {
+		errs = append(errs, fmt.Errorf("ingest: RingBytes is %d and SpareBytes %d, not powers of two", c.RingBytes, c.SpareBytes))
 	}
 	if c.WaitMax < waitMin {
 		errs = append(errs, fmt.Errorf("ingest: WaitMax is %v, less than %v", c.WaitMax, waitMin))

@@ -13,8 +13,10 @@ func TestBoundsThatDoNotFitTogetherAreRefused(t *testing.T) {
 		"RingBytes is 5000000":     func(c *Config) { c.RingBytes = 5_000_000 },
 		"RingBytes is -1":          func(c *Config) { c.RingBytes = -1 },
 		"Rings is 1000":            func(c *Config) { c.Rings = 1000 },
-		"FrameBytesMax is 2097153": func(c *Config) { c.FrameBytesMax = 2<<20 + 1 }, // a ring takes frames of half its size
-		"FrameBytesMax is 1572864": func(c *Config) { c.RingBytes = 1 << 20 },       // the default frame, a ring of 1 MiB
+		"SpareBytes 5000000":       func(c *Config) { c.SpareBytes = 5_000_000 },
+		"SpareBytes is 524288":     func(c *Config) { c.SpareBytes = 512 << 10 },    // less than a ring
+		"FrameBytesMax is 8388609": func(c *Config) { c.FrameBytesMax = 8<<20 + 1 }, // a ring takes frames of half its size
+		"FrameBytesMax is 1572864": func(c *Config) { c.SpareBytes = 2 << 20 },      // the default frame, a spare of 2 MiB
 		"Tickets is -1":            func(c *Config) { c.Tickets = -1 },
 		"BatchRecordsMax is -5":    func(c *Config) { c.BatchRecordsMax = -5 },
 		"PartitionBacklogBytesMax": func(c *Config) { c.PartitionBacklogBytesMax = 1 << 20 },

@@ -106,7 +106,7 @@ func faults(t *testing.T, seed uint64, requestsEach int, told map[error]int) {
 	}
 	log.answer = moody(seed, kept, calm)
 	g := open(t, log, Config{
-		Rings: 1 + dice.IntN(3), RingBytes: 8192 << dice.IntN(3), FrameBytesMax: 4096,
+		Rings: 1 + dice.IntN(3), RingBytes: 8192, SpareBytes: 8192 << dice.IntN(3), FrameBytesMax: 4096,
 		Tickets: 4 + dice.IntN(40), WaitMax: 50 * time.Millisecond, BatchRecordsMax: 1 + dice.IntN(20),
 		PartitionBacklogBytesMax: partitionBacklog, BacklogBytesMax: backlog,
 		PauseMin: time.Duration(1+dice.IntN(1000)) * time.Microsecond,

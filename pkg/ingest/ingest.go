@@ -57,7 +57,7 @@ func New(cfg Config) (*Ingester, error) {
 	}
 	g := &Ingester{
 		cfg:     cfg,
-		rings:   ring.NewSet(cfg.Rings, cfg.RingBytes, min(filledBytesMax, cfg.RingBytes/4)),
+		rings:   ring.NewSet(cfg.Rings, cfg.RingBytes, cfg.SpareBytes, min(filledBytesMax, cfg.RingBytes/4)),
 		tickets: newTable(cfg.Tickets),
 		orphan:  fmt.Errorf("%w: the log did not answer within %v", commitlog.ErrUnknown, cfg.WaitMax),
 		stop:    make(chan struct{}),

@@ -235,7 +235,7 @@ func TestHoweverManyPartitionsAreAwaySomeRoomIsLeftForTheOthers(t *testing.T) {
 func TestOverEachBoundTheAnswerIsFullAtOnce(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"tickets": {Tickets: 3},
-		"rings":   {Rings: 1, RingBytes: 1 << 12, FrameBytesMax: 1 << 11, PartitionBacklogBytesMax: 1 << 11, BacklogBytesMax: 1 << 11},
+		"rings":   {Rings: 1, RingBytes: 1 << 11, SpareBytes: 1 << 12, FrameBytesMax: 1 << 11, PartitionBacklogBytesMax: 1 << 11, BacklogBytesMax: 1 << 11},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			log := newFakeLog(t, 2)

@@ -53,7 +53,7 @@ func BenchmarkAppend(b *testing.B) {
 	}{
 		{"ring", func() queue { return New(ringBytes) }},
 		{"mutex", func() queue { return newTwin(ringBytes) }},
-		{"ring-per-P", func() queue { return NewSet(runtime.GOMAXPROCS(0), ringBytes, ringBytes/4) }},
+		{"ring-per-P", func() queue { return NewSet(runtime.GOMAXPROCS(0), ringBytes, 4*ringBytes, ringBytes/4) }},
 		{"mutex-per-P", func() queue { return newSharded(func() queue { return newTwin(ringBytes) }) }},
 		{"channel", func() queue { return newChannel(1024) }},
 	}

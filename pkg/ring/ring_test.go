@@ -204,7 +204,7 @@ func TestEveryFrameComesOutWholeAndInItsProducersOrder(t *testing.T) {
 }
 
 func TestAppendAndDrainDoNotAllocate(t *testing.T) {
-	s := NewSet(2, 1<<16, 1<<14)
+	s := NewSet(2, 1<<16, 1<<16, 1<<14)
 	frame := pattern(200, 1)
 	sum := 0
 	fn := func(f []byte) { sum += len(f) }

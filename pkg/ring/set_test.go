@@ -11,22 +11,36 @@ import (
 )
 
 func TestASetIsFullOnlyWhenEveryRingIs(t *testing.T) {
-	const rings, ringBytes = 3, RingBytesMin
-	s := NewSet(rings, ringBytes, ringBytes/2)
+	const rings, ringBytes, spareBytes = 3, RingBytesMin, 4 * RingBytesMin
+	s := NewSet(rings, ringBytes, spareBytes, ringBytes/2)
 	n := 0
 	for s.TryAppend(make([]byte, unitBytes)) {
 		n++
 	}
-	if n != rings*ringBytes/unitBytes || s.Used() != s.Cap() {
+	if n != (rings*ringBytes+spareBytes)/unitBytes || s.Used() != s.Cap() {
 		t.Errorf("%d frames, %d of %d bytes in use", n, s.Used(), s.Cap())
 	}
-	if got := s.Drain(ringBytes, func([]byte) {}); got != n || s.Used() != 0 || s.Pending() {
+	if got := s.Drain(spareBytes, func([]byte) {}); got != n || s.Used() != 0 || s.Pending() {
 		t.Errorf("%d frames of %d came out, %d bytes in use", got, n, s.Used())
 	}
 }
 
+func TestTheSpareTakesWhatIsTooLargeForTheRingsAndWhatTheyHaveNoRoomFor(t *testing.T) {
+	s := NewSet(2, RingBytesMin, 8*RingBytesMin, RingBytesMin)
+	if !s.TryAppend([]byte("small")) || s.spare().Used() != 0 {
+		t.Error("the spare is used while there is room elsewhere")
+	}
+	giant := make([]byte, s.FrameBytesMax())
+	if len(giant) != 4*RingBytesMin || !s.TryAppend(giant) || s.spare().Used() != len(giant) {
+		t.Errorf("a frame of %d bytes: %d in the spare", len(giant), s.spare().Used())
+	}
+	if s.Drain(1<<20, func([]byte) {}) != 2 {
+		t.Error("not both came out")
+	}
+}
+
 func TestEachDrainOfASetBeginsWithAnotherRing(t *testing.T) {
-	s := NewSet(3, RingBytesMin, RingBytesMin)
+	s := NewSet(2, RingBytesMin, RingBytesMin, RingBytesMin) // and the spare
 	for turn := range 6 {
 		for i, r := range s.rings {
 			r.TryAppend([]byte{byte(i)})
@@ -52,7 +66,7 @@ func park(s *Set, until int) {
 // Each producer waits until its frame came out before it appends the next one, so the consumer runs dry all the time.
 func TestNoWakeUpIsLostWhenEachFrameIsWaitedFor(t *testing.T) {
 	const producers, framesEach = 8, 5000
-	s := NewSet(2, 1<<12, 1<<11)
+	s := NewSet(2, 1<<12, 1<<13, 1<<11)
 	var answers [producers]chan struct{}
 	var wg sync.WaitGroup
 	for p := range producers {
@@ -85,7 +99,7 @@ func TestNoWakeUpIsLostWhenEachFrameIsWaitedFor(t *testing.T) {
 // The consumer gets up for a full ring only; producers go on until nothing fits.
 func TestNoWakeUpIsLostWhenRingsFill(t *testing.T) {
 	const producers, framesEach = 4, 20_000
-	s := NewSet(2, 1<<12, 1<<11)
+	s := NewSet(2, 1<<12, 1<<13, 1<<11)
 	var wg sync.WaitGroup
 	for range producers {
 		wg.Go(func() {
@@ -176,7 +190,7 @@ func TestGateSleepsForItsTimeoutOrUntilWoken(t *testing.T) {
 // must hold is that nothing is lost, torn or doubled.
 func TestASetLosesNothing(t *testing.T) {
 	const producers = 8
-	s := NewSet(3, 1<<12, 1<<11)
+	s := NewSet(3, 1<<12, 1<<13, 1<<11)
 	seen := make(map[uint64]bool)
 	var scratch []byte
 	var wg sync.WaitGroup
