@@ -31,9 +31,10 @@ type Config struct {
 	// BodyBytesMax bounds a request body, as sent and decompressed; 0 means 1 MiB.
 	BodyBytesMax int
 	// BodiesBytesMax bounds the memory of the bodies that are arriving on all connections together, not counting those
-	// up to 32 KiB, which a connection's own buffer bounds. A request over it is answered 503. 0 means 256 MiB.
+	// up to 32 KiB, which the number of connections bounds. A request over it is answered 503. 0 means 256 MiB.
 	BodiesBytesMax int64
-	// HeadBytesMax bounds request line and headers; 0 means 16 KiB. A connection holds a read buffer of that size.
+	// HeadBytesMax bounds request line and headers; 0 means 16 KiB. A connection holds a buffer of that size and
+	// 4 KiB while a request arrives; over TLS while it waits as well.
 	HeadBytesMax int
 	// ConnsMax bounds open connections; over it a connection is answered 503 and closed. 0 means 8192.
 	ConnsMax int

@@ -27,7 +27,11 @@ func BenchmarkHandle(b *testing.B) {
 		},
 		ReadBufferSize: 16 << 10, NoDefaultServerHeader: true, Logger: silence{},
 	}
-	for _, body := range []struct{ name, text string }{{"events=1", batchOf(1)}, {"events=100", batchOf(100)}} {
+	for _, body := range []struct{ name, text string }{
+		{"events=1", batchOf(1)},
+		{"events=100", batchOf(100)},
+		{"events=100/bytes=57k", wideBatchOf(100)}, // more than a small buffer holds
+	} {
 		request := []byte(streamRequest(f.token(testKey), body.text))
 		b.Run(body.name+"/bare", func(b *testing.B) {
 			b.ReportAllocs()
@@ -35,9 +39,7 @@ func BenchmarkHandle(b *testing.B) {
 		})
 		b.Run(body.name+"/tollgate", func(b *testing.B) {
 			b.ReportAllocs()
-			c := &conn{Conn: &endlessConn{request: request, left: b.N}, srv: f.srv, in: *f.srv.buffers.get()}
-			c.wire.limits = &f.srv.wireLimits
-			_ = f.srv.http.ServeConn(c)
+			_ = f.srv.http.ServeConn(f.srv.newConn(&endlessConn{request: request, left: b.N}))
 		})
 	}
 }
