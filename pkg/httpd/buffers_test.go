@@ -45,7 +45,7 @@ func TestConnectionsThatWaitHoldLittle(t *testing.T) {
 					t.Fatal(resp, err)
 				}
 			}
-			if each := (heap() - before) / conns; each > 16<<10 {
+			if each := (heap() - before) / conns; each > 10<<10 {
 				t.Errorf("a connection holds %d bytes", each)
 			}
 		})

@@ -95,9 +95,10 @@ func New(cfg Config) (*Server, error) {
 		ErrorHandler:  s.unreadable,
 		ExpectHandler: s.expect,
 		// Timeouts are the watch's: it costs a request nothing, where deadlines cost three timers each.
-		// The library reads heads of ours and bodies: larger bodies go past its buffer.
-		ReadBufferSize:               4 << 10,
-		WriteBufferSize:              4 << 10,
+		// Both buffers are a connection's for its life. The library reads heads of ours, and bodies go past its buffer;
+		// an answer that does not fit is two writes.
+		ReadBufferSize:               2 * libraryHeadMax,
+		WriteBufferSize:              1 << 10,
 		MaxRequestBodySize:           cfg.BodyBytesMax,
 		Concurrency:                  cfg.ConnsMax + 1, // never reached: admit counts
 		DisablePreParseMultipartForm: true,
