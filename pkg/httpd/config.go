@@ -36,7 +36,7 @@ type Config struct {
 	// HeadBytesMax bounds request line and headers; 0 means 16 KiB. A connection holds a buffer of that size and
 	// 4 KiB while a request arrives; over TLS while it waits as well.
 	HeadBytesMax int
-	// ConnsMax bounds open connections; over it a connection is answered 503 and closed. 0 means 8192.
+	// ConnsMax bounds open connections; over it a connection is answered 503 and closed. 0 means 16,384.
 	ConnsMax int
 	// ConnsPerIPMax bounds the connections from one address; 0 means no bound but ConnsMax, which suits a gateway
 	// behind a proxy.
@@ -82,7 +82,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.BodyBytesMax, 1<<20)
 	setDefault(&c.BodiesBytesMax, 256<<20)
 	setDefault(&c.HeadBytesMax, 16<<10)
-	setDefault(&c.ConnsMax, 8192)
+	setDefault(&c.ConnsMax, 16<<10)
 	setDefault(&c.SessionBuckets, 1<<16)
 	setDefault(&c.HeadTimeout, 10*time.Second)
 	setDefault(&c.BodyTimeout, 10*time.Second)
