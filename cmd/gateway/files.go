@@ -4,7 +4,7 @@ import "syscall"
 
 const (
 	// connsMaxDefault is how many public connections may be open where file descriptors do not bound them.
-	connsMaxDefault = 8192
+	connsMaxDefault = 16384
 	// filesReserve is how many file descriptors connections leave to the log, the admin listener and files being read.
 	filesReserve = 64
 )

@@ -317,9 +317,9 @@ func TestAHandlersPanicCostsOneRequest(t *testing.T) {
 	f := newFixture(t, nil)
 	token := f.token(testKey)
 	f.ingest.panic.Store(true)
-	a := f.do(call{path: streamPath, key: token, body: oneEvent})
-	if e := a.failure(t); a.status != 500 || e.Code != "internal_error" || !a.close {
-		t.Errorf("%d %s", a.status, a.body)
+	a := f.do(call{path: streamPath, key: token, body: oneEvent, header: map[string]string{"Idempotency-Key": "k1"}})
+	if e := a.failure(t); a.status != 500 || e.Code != "internal_error" || !a.close || a.header.Get("Idempotency-Key") != "k1" {
+		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
 	if n := <-f.notices; n.Stack == nil || n.Err == nil {
 		t.Errorf("notice %+v", n)
@@ -455,4 +455,9 @@ func batchOf(n int) string {
 			i, time.Now().UTC().Format(time.RFC3339), i%1000, i)
 	}
 	return `{"events":[` + strings.Join(events, ",") + `]}`
+}
+
+// wideBatchOf is the same with events of 570 bytes.
+func wideBatchOf(n int) string {
+	return strings.ReplaceAll(batchOf(n), `"payload":{`, `"payload":{"note":"`+strings.Repeat("x", 400-10)+`",`)
 }

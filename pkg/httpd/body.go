@@ -17,7 +17,7 @@ import (
 const (
 	// smallBodyBytes is what a body may have without taking from the budget of all bodies.
 	smallBodyBytes = 32 << 10
-	// keptBodyBytes is the largest body buffer that is kept for the next request, here and in the library.
+	// keptBodyBytes is the largest inflated body whose buffer is kept for the next request.
 	keptBodyBytes = 64 << 10
 	// zstdWindowMax is the largest window that a zstd body may ask for: what encoders use for streams of unknown
 	// length at their usual levels, however short the stream then is. The window is part of the output, so it costs
@@ -82,7 +82,7 @@ func (s *Server) read(x *exchange) (*reading, []byte, *stripe.Error) {
 	return r, r.inflated, nil
 }
 
-// done ends a reading. The request's own body is given up with it when it is large.
+// done ends a reading, and with it the request: of head and body, only what the answer repeats is left.
 func (s *Server) done(x *exchange, r *reading) {
 	if r.held > 0 {
 		s.bodyBytes.Add(-r.held)
@@ -93,7 +93,7 @@ func (s *Server) done(x *exchange, r *reading) {
 	}
 	r.source.Reset(nil)
 	s.decoders.pool.Put(r)
-	x.ctx.Request.ReleaseBody(keptBodyBytes)
+	x.letGo()
 }
 
 // inflate undoes the Content-Encoding into r.inflated, which grows to the body cap at most.

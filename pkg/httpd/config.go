@@ -31,11 +31,12 @@ type Config struct {
 	// BodyBytesMax bounds a request body, as sent and decompressed; 0 means 1 MiB.
 	BodyBytesMax int
 	// BodiesBytesMax bounds the memory of the bodies that are arriving on all connections together, not counting those
-	// up to 32 KiB, which a connection's own buffer bounds. A request over it is answered 503. 0 means 256 MiB.
+	// up to 32 KiB, which the number of connections bounds. A request over it is answered 503. 0 means 256 MiB.
 	BodiesBytesMax int64
-	// HeadBytesMax bounds request line and headers; 0 means 16 KiB. A connection holds a read buffer of that size.
+	// HeadBytesMax bounds request line and headers; 0 means 16 KiB. A connection holds a buffer of that size and
+	// 4 KiB while a request arrives; over TLS while it waits as well.
 	HeadBytesMax int
-	// ConnsMax bounds open connections; over it a connection is answered 503 and closed. 0 means 8192.
+	// ConnsMax bounds open connections; over it a connection is answered 503 and closed. 0 means 16,384.
 	ConnsMax int
 	// ConnsPerIPMax bounds the connections from one address; 0 means no bound but ConnsMax, which suits a gateway
 	// behind a proxy.
@@ -81,7 +82,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.BodyBytesMax, 1<<20)
 	setDefault(&c.BodiesBytesMax, 256<<20)
 	setDefault(&c.HeadBytesMax, 16<<10)
-	setDefault(&c.ConnsMax, 8192)
+	setDefault(&c.ConnsMax, 16<<10)
 	setDefault(&c.SessionBuckets, 1<<16)
 	setDefault(&c.HeadTimeout, 10*time.Second)
 	setDefault(&c.BodyTimeout, 10*time.Second)

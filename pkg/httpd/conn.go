@@ -24,7 +24,8 @@ import (
 // A head that is refused is replaced by a request as well (refusedHead), which the handler answers with the refusal: so
 // a refusal takes its turn behind the answers to earlier, pipelined requests.
 //
-// A body that came whole with its head is not passed through the library either: the handler finds it in in.
+// A body of known length, up to bodyLargeBytes, is not passed through the library either: it is read to its end with its
+// head, and the handler finds it in in. Nor is in the connection's own, see buffers.
 //
 // Read, Write and Close are called by the one goroutine that serves the connection. The watch, another goroutine,
 // looks at clock and got and may cut the connection off.
@@ -33,12 +34,15 @@ type conn struct {
 	srv *Server
 	ip  netip.Addr
 
+	socket  socket
 	wire    wire
-	in      []byte
-	r, w    int    // in[r:w] has arrived and was not used
-	headEnd int    // in[:headEnd] is the head of the request under way
-	waiting bool   // the library has a head that the handler has not seen
-	body    []byte // the whole body, when it came with its head; the library is told that there is none
+	from    *bufferPool // where buf is from
+	buf     *[]byte     // nil while nothing is being read
+	in      []byte      // *buf
+	r, w    int         // in[r:w] has arrived and was not used
+	headEnd int         // in[:headEnd] is the head of the request under way
+	waiting bool        // the library has a head that the handler has not seen
+	body    []byte      // the whole body, when it was read with its head; the library is told that there is none
 
 	refusal *stripe.Error
 	midBody bool // the refusal stands in the middle of a request whose head the library has
@@ -50,9 +54,6 @@ type conn struct {
 	got    atomic.Int64  // body bytes of the request that is being read
 	cutOff atomic.Bool   // the watch gave up on the client
 }
-
-// bodyRoom is what in has behind the longest head, for the framing of chunks.
-const bodyRoom = 4 << 10
 
 // refusedHead stands in for a head that was refused.
 const refusedHead = "GET / HTTP/1.0\r\n\r\n"
@@ -84,6 +85,9 @@ func (c *conn) readHead(p []byte) (int, error) {
 	c.wire.again()
 	c.w = copy(c.in, c.in[c.r:c.w]) // the next head, if some of it came with the last request
 	c.r, c.headEnd, c.body = 0, 0, nil
+	if c.w == 0 {
+		c.giveBack() // of a request that was refused before it was read
+	}
 	c.waitForHead()
 	for {
 		if c.w > 0 {
@@ -101,14 +105,14 @@ func (c *conn) readHead(p []byte) (int, error) {
 			}
 			c.enter(phaseHead)
 		}
-		n, err := c.Conn.Read(c.in[c.w:])
-		c.w += n
-		if n == 0 && err != nil {
+		if err := c.fill(); err != nil {
 			return c.ended(p, true, err)
 		}
 	}
 	c.waiting = true
-	c.takeBody()
+	if c.wire.state != wireHead && c.refusal == nil {
+		c.takeBody()
+	}
 	if c.wire.state == wireHead {
 		c.mark(phaseHandler)
 	} else {
@@ -118,16 +122,57 @@ func (c *conn) readHead(p []byte) (int, error) {
 	return len(c.appendHead(p[:0])), nil
 }
 
-// takeBody takes a body that has arrived with its head, as most do. It is decoded where it lies, and two copies on the
-// way through the library are saved. The library keeps those that it must refuse for their size, or ask for.
+// takeBody reads a body to its end behind its head. It is decoded where it lies, and two copies on the way through the
+// library are saved. The library keeps those that it must refuse for their size, ask for, or gather.
 func (c *conn) takeBody() {
-	n := c.wire.left
-	if c.wire.state != wireBody || n > int64(c.w-c.r) || n > int64(c.srv.cfg.BodyBytesMax) || c.wire.head.expect {
+	size := c.wire.left
+	if c.wire.state != wireBody || size > int64(c.srv.cfg.BodyBytesMax) || c.wire.head.expect {
 		return
 	}
-	c.body = c.in[c.r : c.r+int(n)]
-	c.r += int(n)
+	if size > int64(c.w-c.r) && !c.awaitBody(size) {
+		return
+	}
+	c.body = c.in[c.r : c.r+int(size)]
+	c.r += int(size)
 	c.wire.readBody(c.body)
+}
+
+// awaitBody reads until the body has arrived. When it may not be read here, or ends early, the library gets its head
+// and asks for it.
+func (c *conn) awaitBody(size int64) bool {
+	if size > int64(len(c.in)-c.r) && !c.makeRoom(size) {
+		return false
+	}
+	c.got.Store(int64(c.w - c.r))
+	c.mark(phaseBody)
+	end := len(c.in)
+	if c.from == &c.srv.buffers.large {
+		end = c.r + int(size) // what comes behind the body is not to be held in a buffer of this size
+	}
+	for c.w-c.r < int(size) {
+		if err := c.more(end); err != nil {
+			c.refusal, c.midBody = refuseUnreadable, true
+			if c.cutOff.Load() {
+				c.refusal = refuseSlow
+			}
+			return false
+		}
+		c.got.Store(int64(c.w - c.r))
+	}
+	return true
+}
+
+// makeRoom takes a large buffer for the body, if there is one and its sender may have it.
+func (c *conn) makeRoom(size int64) bool {
+	if size > bodyLargeBytes || c.bodyHeld == 0 && !c.hold() {
+		return false
+	}
+	if size <= smallBodyBytes && c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index) != nil {
+		c.endBody() // to be refused by the handler, in the order of its checks
+		return false
+	}
+	c.enlarge()
+	return true
 }
 
 // appendHead appends the head that the library is given for the one that was read.
@@ -178,9 +223,7 @@ func (c *conn) readBody(p []byte) (int, error) {
 				return c.passed(good), nil
 			}
 			c.r, c.w = c.headEnd, c.headEnd
-			n, err := c.Conn.Read(c.in[c.w:])
-			c.w += n
-			if n == 0 && err != nil {
+			if err := c.more(len(c.in)); err != nil {
 				return c.ended(p, false, err)
 			}
 		}
@@ -215,8 +258,19 @@ func (c *conn) passed(n int) int {
 	return n
 }
 
+// letGo gives the buffer back when all that is in it was used. The request's head and body end with it, and what was
+// held for the body.
+func (c *conn) letGo() bool {
+	if c.r < c.w || c.wire.state != wireHead {
+		return false
+	}
+	c.endBody()
+	c.giveBack()
+	return true
+}
+
 // current returns the head of the request that the handler is called for, and its body if that came with it: views,
-// valid while the handler runs.
+// valid until letGo.
 func (c *conn) current() (head []byte, index *headIndex, body []byte) {
 	c.waiting = false
 	return c.in[:c.headEnd], &c.wire.head.index, c.body
@@ -259,13 +313,21 @@ func (c *conn) holdBody() *stripe.Error {
 	if r := c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index); r != nil {
 		return r
 	}
-	hold := int64(c.srv.cfg.BodyBytesMax)
-	if c.srv.bodyBytes.Add(hold) > c.srv.cfg.BodiesBytesMax {
-		c.srv.bodyBytes.Add(-hold)
+	if !c.hold() {
 		return refuseBodies
 	}
-	c.bodyHeld = hold
 	return nil
+}
+
+// hold takes the memory of a body from the server's budget, if there is so much left.
+func (c *conn) hold() bool {
+	bytes := int64(c.srv.cfg.BodyBytesMax)
+	if c.srv.bodyBytes.Add(bytes) > c.srv.cfg.BodiesBytesMax {
+		c.srv.bodyBytes.Add(-bytes)
+		return false
+	}
+	c.bodyHeld = bytes
+	return true
 }
 
 func (c *conn) endBody() {
@@ -305,6 +367,9 @@ func (c *conn) linger() {
 	}
 	if c.Conn.SetReadDeadline(time.Now().Add(lingerMax)) != nil {
 		return
+	}
+	if c.buf == nil {
+		c.take()
 	}
 	for read := 0; read < lingerBytesMax; {
 		n, err := c.Conn.Read(c.in)

@@ -22,7 +22,7 @@
 //	err = srv.Shutdown(ctx)                // waits for the requests under way
 //
 // All methods of a Server may be called from many goroutines at once. Memory is bounded: by the number of connections,
-// the read buffer of each, the budget of large bodies, and the tables of rate limits, all in Config.
+// the buffer of each while a request arrives, the budget of large bodies, and the tables of rate limits, all in Config.
 //
 // The package does not log, read files, or know which meters exist. It holds no log: durability is the Ingester's word.
 package httpd

@@ -20,6 +20,7 @@ import (
 // everything that points into the request, is dead when the handler returns.
 type exchange struct {
 	ctx     *fasthttp.RequestCtx
+	conn    *conn
 	route   *route
 	version apiVersion
 	head    []byte     // as the client wrote it
@@ -43,6 +44,8 @@ type exchange struct {
 	pairs  []stripe.Pair
 
 	credential [auth.CredentialBytesMax]byte
+	echoed     [idempotencyKeyBytesMax + versionBytesMax]byte // head, after letGo
+	echoes     headIndex                                      // index, after letGo
 }
 
 // noHeaders is the index of a head that was not read.
@@ -64,7 +67,7 @@ func (p *exchanges) put(x *exchange) {
 		invariants.Mangle(x.answer[:cap(x.answer)])
 		invariants.Mangle(x.key[:cap(x.key)])
 	}
-	x.ctx, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, ""
+	x.ctx, x.conn, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, nil, ""
 	x.head, x.index, x.body = nil, &noHeaders, nil
 	p.pool.Put(x)
 }
@@ -72,7 +75,7 @@ func (p *exchanges) put(x *exchange) {
 // handle answers one request. It is the library's handler.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	x := s.exchanges.get(s)
-	defer s.handled(ctx)
+	defer s.handled(x)
 	x.ctx, x.route, x.version = ctx, &noRoute, v2
 	x.now = ctx.Time()
 	if s.cfg.Now != nil {
@@ -89,20 +92,23 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	} else {
 		s.metrics.answered(x.route, http.StatusOK)
 	}
+	ctx.Request.ReleaseBody(smallBodyBytes) // of a request that was refused before it was read
 	s.exchanges.put(x)
 }
 
-// handled is deferred by handle: a panic costs one request and its connection. The exchange is not used again.
-func (s *Server) handled(ctx *fasthttp.RequestCtx) {
+// handled is deferred by handle: a panic costs one request and its connection. The exchange answers it and is not used
+// again.
+func (s *Server) handled(x *exchange) {
 	v := recover()
 	if v == nil {
 		return
 	}
 	s.panicked(v)
-	ctx.Response.Reset()
+	x.ctx.Response.Reset()
 	r := stripe.Internal()
 	r.Close = true
-	s.refuseEarly(ctx, r)
+	x.writeHead(r)
+	s.refuse(x, r)
 }
 
 func (s *Server) panicked(v any) {
@@ -142,6 +148,7 @@ func (s *Server) decide(x *exchange) *stripe.Error {
 
 // find looks up the head and the route of the connection's request.
 func (x *exchange) find(c *conn) {
+	x.conn = c
 	x.head, x.index, x.body = c.current()
 	if x.body == nil {
 		x.body = x.ctx.Request.Body()
@@ -151,6 +158,25 @@ func (x *exchange) find(c *conn) {
 	x.version = x.route.version
 	if x.route == &noRoute {
 		x.version = versionOf(target)
+	}
+}
+
+// letGo ends the use of the request's head and body, but for the headers that the answer repeats: the connection's
+// buffer is free while the exchange waits for the log.
+func (x *exchange) letGo() {
+	echoed := x.echoed[:0]
+	x.echoes = noHeaders
+	for _, name := range [...]headerName{hIdempotencyKey, hStripeVersion} {
+		value := x.header(name)
+		if len(value) == 0 || len(value) > cap(echoed)-len(echoed) {
+			continue // too long to be repeated
+		}
+		x.echoes.values[name] = span{uint32(len(echoed)), uint32(len(echoed) + len(value))}
+		echoed = append(echoed, value...)
+	}
+	x.ctx.Request.ReleaseBody(smallBodyBytes) // the library would keep it for the connection's life
+	if x.conn.letGo() {
+		x.head, x.index, x.body = echoed, &x.echoes, nil
 	}
 }
 

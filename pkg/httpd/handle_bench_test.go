@@ -16,7 +16,11 @@ import (
 //
 //	go test -run - -bench Handle ./pkg/httpd
 func BenchmarkHandle(b *testing.B) {
-	for _, body := range []struct{ name, text string }{{"events=1", batchOf(1)}, {"events=100", batchOf(100)}} {
+	for _, body := range []struct{ name, text string }{
+		{"events=1", batchOf(1)},
+		{"events=100", batchOf(100)},
+		{"events=100/bytes=57k", wideBatchOf(100)}, // more than a small buffer holds
+	} {
 		h := newHandling(b, body.text)
 		b.Run(body.name+"/bare", func(b *testing.B) {
 			b.ReportAllocs()
@@ -55,9 +59,7 @@ func (h *handling) bare(requests int) {
 }
 
 func (h *handling) ours(requests int) {
-	c := &conn{Conn: &endlessConn{request: h.request, left: requests}, srv: h.f.srv, in: *h.f.srv.buffers.get()}
-	c.wire.limits = &h.f.srv.wireLimits
-	_ = h.f.srv.http.ServeConn(c)
+	_ = h.f.srv.http.ServeConn(h.f.srv.newConn(&endlessConn{request: h.request, left: requests}))
 }
 
 // yes is an Ingester to which everything is durable.

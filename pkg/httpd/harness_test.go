@@ -82,6 +82,7 @@ type scripted struct {
 	err   atomic.Pointer[error]
 	panic atomic.Bool
 	hold  atomic.Pointer[chan struct{}] // Submit waits for it
+	held  atomic.Int32                  // how many have begun to wait
 }
 
 func (f *scripted) fail(err error) { f.err.Store(&err) }
@@ -91,6 +92,7 @@ func (f *scripted) Submit(frame *ingest.Frame) error {
 		panic("a fault of the handler's")
 	}
 	if hold := f.hold.Load(); hold != nil {
+		f.held.Add(1)
 		<-*hold
 	}
 	if err := f.err.Load(); err != nil && *err != nil {

@@ -397,7 +397,7 @@ func TestDrainingTellsNewRequestsAndAnswersOpenOnes(t *testing.T) {
 		open <- a
 	}()
 	idle := f.dial()
-	waitFor(t, "the request is under way", func() bool { return f.busy() == 1 && f.conns() == 2 })
+	waitFor(t, "the request waits for the log", func() bool { return f.ingest.held.Load() == 1 && f.conns() == 2 })
 	f.srv.Drain()
 	a := f.do(call{path: streamPath, key: token, body: oneEvent})
 	if e := a.failure(t); a.status != 503 || e.Code != "service_unavailable" || !a.close || a.header.Get("Stripe-Should-Retry") != "true" {
@@ -431,24 +431,12 @@ func TestDrainingTellsNewRequestsAndAnswersOpenOnes(t *testing.T) {
 	}
 }
 
-// busy counts the connections whose request is being handled.
-func (f *fixture) busy() (n int) {
-	f.srv.mu.Lock()
-	defer f.srv.mu.Unlock()
-	for c := range f.srv.conns {
-		if c.phase() == phaseHandler {
-			n++
-		}
-	}
-	return n
-}
-
 func TestShutdownIsBounded(t *testing.T) {
 	f := newFixture(t, nil)
 	hold := make(chan struct{})
 	f.ingest.hold.Store(&hold)
 	go func() { _, _ = f.try(call{path: streamPath, key: f.token(testKey), body: oneEvent}) }()
-	waitFor(t, "the request is under way", func() bool { return f.busy() == 1 })
+	waitFor(t, "the request waits for the log", func() bool { return f.ingest.held.Load() == 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()

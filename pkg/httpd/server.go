@@ -13,7 +13,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"tollgate/internal/invariants"
 	"tollgate/pkg/ingest"
 	"tollgate/pkg/stripe"
 )
@@ -78,7 +77,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, dice: dice, decoders: decoders,
 		sessions:   newSessionBuckets(cfg.SessionBuckets),
-		buffers:    buffers{bytes: cfg.HeadBytesMax + bodyRoom},
+		buffers:    newBuffers(cfg.HeadBytesMax),
 		wireLimits: wireLimits{headBytesMax: cfg.HeadBytesMax, headLinesMax: headLinesMax},
 		start:      cfg.now(),
 		boot:       time.Now(),
@@ -96,9 +95,10 @@ func New(cfg Config) (*Server, error) {
 		ErrorHandler:  s.unreadable,
 		ExpectHandler: s.expect,
 		// Timeouts are the watch's: it costs a request nothing, where deadlines cost three timers each.
-		// The library reads heads of ours and bodies: larger bodies go past its buffer.
-		ReadBufferSize:               4 << 10,
-		WriteBufferSize:              4 << 10,
+		// Both buffers are a connection's for its life. The library reads heads of ours, and bodies go past its buffer;
+		// an answer that does not fit is two writes.
+		ReadBufferSize:               2 * libraryHeadMax,
+		WriteBufferSize:              1 << 10,
 		MaxRequestBodySize:           cfg.BodyBytesMax,
 		Concurrency:                  cfg.ConnsMax + 1, // never reached: admit counts
 		DisablePreParseMultipartForm: true,
@@ -112,25 +112,6 @@ func New(cfg Config) (*Server, error) {
 
 // headLinesMax is how many lines a head may have.
 const headLinesMax = 100
-
-// buffers is a pool of what connections read into.
-type buffers struct {
-	bytes int
-	pool  sync.Pool
-}
-
-func (b *buffers) get() *[]byte {
-	if buf, ok := b.pool.Get().(*[]byte); ok {
-		return buf
-	}
-	buf := make([]byte, b.bytes)
-	return &buf
-}
-
-func (b *buffers) put(buf *[]byte) {
-	invariants.Mangle(*buf)
-	b.pool.Put(buf)
-}
 
 // silence is the library's log: what it would say is in metrics and answers.
 type silence struct{}
@@ -185,8 +166,7 @@ func (s *Server) Serve(ln net.Listener) error {
 
 // admit serves a connection, unless there are too many.
 func (s *Server) admit(nc net.Conn) {
-	c := &conn{Conn: nc, srv: s, ip: addressOf(nc)}
-	c.wire.limits = &s.wireLimits
+	c := s.newConn(nc)
 	c.mark(phaseNew)
 	if r := s.register(c); r != nil {
 		s.metrics.refuse(r)
@@ -194,6 +174,13 @@ func (s *Server) admit(nc net.Conn) {
 		return
 	}
 	go s.serve(c)
+}
+
+func (s *Server) newConn(nc net.Conn) *conn {
+	c := &conn{Conn: nc, srv: s, ip: addressOf(nc)}
+	c.wire.limits = &s.wireLimits
+	c.bind()
+	return c
 }
 
 func addressOf(nc net.Conn) netip.Addr {
@@ -244,9 +231,7 @@ func (s *Server) closeEmpty() {
 // the connection and not the process.
 func (s *Server) serve(c *conn) {
 	defer s.unregister(c)
-	in := s.buffers.get()
-	defer s.buffers.put(in)
-	c.in = *in
+	defer c.giveBack()
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(v)

@@ -18,14 +18,15 @@ func (s *Server) session(x *exchange) *stripe.Error {
 	if r != nil {
 		return r
 	}
-	empty := isEmptyObject(body)
-	s.done(x, reading)
-	if !empty {
-		if r := x.takes(jsonBodies); r != nil {
-			return r
+	if !isEmptyObject(body) {
+		r := x.takes(jsonBodies)
+		if r == nil {
+			r = stripe.InvalidFields("", "The request takes no parameters: its body must be {} or empty")
 		}
-		return stripe.InvalidFields("", "The request takes no parameters: its body must be {} or empty")
+		s.done(x, reading)
+		return r
 	}
+	s.done(x, reading)
 	session, token, err := s.cfg.Sessions.Mint(key)
 	if err != nil {
 		s.cfg.Notify(Notice{What: "a meter event session could not be opened", Err: err})

@@ -32,12 +32,14 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+func (p *pieces) RemoteAddr() net.Addr { return nil }
+
 // passAll reads a connection as the library does, by buffers of 4 KiB, and returns what the client wrote of the requests
 // that came through: the heads as they were, and the bodies.
 func passAll(stream []byte, step int) (passed []byte, c *conn, r *stripe.Error) {
-	srv := &Server{cfg: Config{BodyBytesMax: smallBodyBytes, BodiesBytesMax: 1 << 30}}
-	c = &conn{Conn: &pieces{stream: stream, step: step}, srv: srv, in: make([]byte, testWireLimits.headBytesMax+64)}
-	c.wire.limits = &testWireLimits
+	srv := &Server{cfg: Config{BodyBytesMax: smallBodyBytes}, wireLimits: testWireLimits}
+	srv.buffers.small.bytes = testWireLimits.headBytesMax + 64
+	c = srv.newConn(&pieces{stream: stream, step: step})
 	buf := make([]byte, 4<<10)
 	for {
 		atHead := c.wire.state == wireHead
