@@ -1,5 +1,5 @@
-//! Peer of the benchmark: the gateway's session and stream endpoints as somebody would write them in Rust who wants them
-//! fast, on axum and tokio, serde_json that borrows from the body, and librdkafka as an idempotent producer.
+//! Peer of the benchmark: the gateway's session and stream endpoints as somebody would write them in Rust who wants
+//! them fast, on axum and tokio, serde_json that borrows from the body, and librdkafka as an idempotent producer.
 //!
 //! 200 means that every event of the request was acknowledged by all in-sync replicas. There is no queue but
 //! librdkafka's own, which is bounded; what it does not deliver within 10 s is answered 503.

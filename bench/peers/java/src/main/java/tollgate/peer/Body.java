@@ -4,8 +4,8 @@ import io.vertx.core.buffer.Buffer;
 import java.util.Arrays;
 
 /**
- * A request body as one array, which is what the parser wants, copied once when its length was announced. What is longer
- * than the bound is not kept.
+ * A request body as one array, which is what the parser wants, copied once when its length was announced. What is
+ * longer than the bound is not kept.
  */
 final class Body {
     private static final int UNANNOUNCED_BYTES = 4 << 10;

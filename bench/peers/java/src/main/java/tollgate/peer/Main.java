@@ -52,8 +52,8 @@ public final class Main {
                 ProducerConfig.ACKS_CONFIG, "all",
                 ProducerConfig.ENABLE_IDEMPOTENCE_CONFIG, true,
                 ProducerConfig.COMPRESSION_TYPE_CONFIG, "none",
-                // Without lingering a request to the broker holds what one read of a connection brought: more than twice
-                // the CPU an event at 100 events a request.
+                // Without lingering a request to the broker holds what one HTTP request brought: twice the CPU an event at
+                // 100 events a request.
                 ProducerConfig.LINGER_MS_CONFIG, 5,
                 ProducerConfig.BATCH_SIZE_CONFIG, 256 << 10,
                 ProducerConfig.BUFFER_MEMORY_CONFIG, 128L << 20));
