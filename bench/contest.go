@@ -34,6 +34,7 @@ type contest struct {
 	brokers  []string
 	runs     int            // so far, for names
 	batches  map[string]int // bytes of a batch or fsync, of the gateway's last run on each log
+	rate     float64        // events a second of the gateway's last run on the broker
 }
 
 // An entrant is what takes part, or is left out.
@@ -124,6 +125,15 @@ func (q *contest) round(ctx context.Context, batch, round int) error {
 		}
 	}
 	for _, e := range q.entrants {
+		if e.LeftOut == "" && (e.Name == compare.FloorHTTP || e.Name == compare.FloorProduce) && q.rate > 0 {
+			r := compare.Run{Pass: compare.AtRate, Batch: batch, Round: round, Rate: q.rate}
+			if e.Kind == compare.Self {
+				r.BatchBytes = q.batchBytes(e)
+			}
+			if err := q.measure(ctx, r, e); err != nil {
+				return err
+			}
+		}
 		if e.LeftOut != "" || e.Kind != compare.Self {
 			continue
 		}
@@ -211,6 +221,9 @@ func (q *contest) measure(ctx context.Context, r compare.Run, e *entrant) error 
 		return err
 	}
 	q.result.Runs = append(q.result.Runs, r)
+	if r.Pass == compare.Saturate && e.Name == compare.Tollgate {
+		q.rate = r.EventsPerS
+	}
 	fmt.Println(lineOf(&r))
 	return nil
 }
@@ -312,7 +325,7 @@ func (t *turn) peerConfig() stage.PeerConfig {
 // work runs a program that makes its own load.
 func (t *turn) work(ctx context.Context) error {
 	before := t.brokerCost()
-	said, err := stage.RunPeer(ctx, t.peerConfig(), t.length, t.run.BatchBytes)
+	said, err := stage.RunPeer(ctx, t.peerConfig(), t.length, t.run.BatchBytes, t.run.Rate)
 	if err != nil {
 		return err
 	}
@@ -401,7 +414,11 @@ func (t *turn) load(ctx context.Context, s server) (report *load.Report, book *l
 	if t.entrant.peer != nil && slices.Contains(t.entrant.peer.Needs, "java") {
 		c.Warmup *= javaWarmups
 	}
-	if t.run.Pass != compare.Saturate {
+	switch t.run.Pass {
+	case compare.Saturate:
+	case compare.AtRate:
+		c.Rate = t.run.Rate
+	default:
 		c.Rate = contestRate
 	}
 	if t.kafka != nil {

@@ -108,11 +108,19 @@ func TestRatiosAreWithinARound(t *testing.T) {
 		"who did not run":       {r.CPURatio(Saturate, "gone", 100), Spread{}},
 		"another size":          {r.CPURatio(Saturate, "plain", 10), Spread{}},
 		"floors":                {r.FloorRatio(100), Spread{1.5, 1.5, 1.5, 2}},
+		"floors, not measured":  {r.FloorRatioAtRate(100), Spread{}},
 		"the disk":              {r.JournalShare(100), Spread{0.5, 0.5, 0.5, 2}},
 	} {
 		if short(c.got.Median) != c.want.Median || short(c.got.Min) != c.want.Min || short(c.got.Max) != c.want.Max || c.got.Rounds != c.want.Rounds {
 			t.Errorf("%s: %+v and not %+v", name, c.got, c.want)
 		}
+	}
+	for _, run := range r.runs(Saturate, Tollgate, 100) {
+		r.Runs = append(r.Runs, Run{Pass: AtRate, Entrant: FloorHTTP, Batch: 100, Round: run.Round, CPU: run.CPU / 4},
+			Run{Pass: AtRate, Entrant: FloorProduce, Batch: 100, Round: run.Round, CPU: run.CPU / 4})
+	}
+	if s := r.FloorRatioAtRate(100); s.Rounds != 2 || short(s.Median) != 2 {
+		t.Errorf("floors at the gateway's rate: %+v", s)
 	}
 	r.Runs[0].Error = "it was not ready" // the first round does not count then
 	if s := r.CPURatio(Saturate, "plain", 100); s.Rounds != 1 || short(s.Median) != 20 {

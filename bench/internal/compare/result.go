@@ -19,6 +19,7 @@ const (
 	FixedRate  = "fixed-rate"  // so many events a second, as batches shrink then
 	BrokerKill = "broker-kill" // a fixed rate while the broker is killed, and started again
 	Work       = "work"        // what a Self does
+	AtRate     = "at-rate"     // a floor at the gateway's own rate of the round, as idle processors make work dearer
 )
 
 // Result is the JSON file of a comparison.
@@ -57,11 +58,12 @@ type Entrant struct {
 
 // A Run is one entrant for some seconds.
 type Run struct {
-	Pass    string `json:"pass"`
-	Batch   int    `json:"batch,omitempty"`
-	Round   int    `json:"round,omitempty"`
-	Entrant string `json:"entrant"`
-	Error   string `json:"error,omitempty"` // why there are no figures
+	Pass    string  `json:"pass"`
+	Batch   int     `json:"batch,omitempty"`
+	Round   int     `json:"round,omitempty"`
+	Entrant string  `json:"entrant"`
+	Rate    float64 `json:"rate,omitempty"`  // events a second that were asked for, in AtRate
+	Error   string  `json:"error,omitempty"` // why there are no figures
 
 	Events       uint64            `json:"events"` // acknowledged; records, of a Self
 	Seconds      float64           `json:"seconds"`
@@ -224,6 +226,30 @@ func (r *Result) CPURatio(pass, entrant string, batch int) Spread {
 // requests, and producing batches as large as the gateway's were.
 func (r *Result) FloorRatio(batch int) Spread {
 	return r.paired(Saturate, batch, func(of []*Run) float64 { return of[0].CPU / (of[1].CPU + of[2].CPU) }, Tollgate, FloorHTTP, FloorProduce)
+}
+
+// FloorRatioAtRate is the same with floors that do as much in a second as the gateway did in that round. A server that
+// is not saturated wakes up more often for the same work; the gateway, which shares the processors with a broker, never
+// is, and its floors alone on the machine always are.
+func (r *Result) FloorRatioAtRate(batch int) Spread {
+	var values []float64
+	for _, gateway := range r.runs(Saturate, Tollgate, batch) {
+		http, produce := r.inRound(AtRate, FloorHTTP, gateway), r.inRound(AtRate, FloorProduce, gateway)
+		if http != nil && produce != nil && http.CPU+produce.CPU > 0 {
+			values = append(values, gateway.CPU/(http.CPU+produce.CPU))
+		}
+	}
+	return spread(values)
+}
+
+// inRound is an entrant's run of the same round and batch as another run, nil when there is none.
+func (r *Result) inRound(pass, entrant string, as *Run) *Run {
+	for _, run := range r.runs(pass, entrant, as.Batch) {
+		if run.Round == as.Round {
+			return run
+		}
+	}
+	return nil
 }
 
 // JournalShare is the gateway's events a second on its journal by what the disk permits: the bytes that the floor syncs

@@ -96,7 +96,7 @@ func (r *Result) brokerKill() tables.Table {
 func (r *Result) gatewayFloors() tables.Table {
 	t := tables.Table{
 		Name: "gateway-floors", Title: "CPU µs an event of tollgate, by what reading requests and producing its batches cost alone",
-		Columns: []string{"events a request", "tollgate", FloorHTTP, FloorProduce, "batch bytes", "ratio (range)"},
+		Columns: []string{"events a request", "tollgate", FloorHTTP, FloorProduce, "batch bytes", "ratio (range)", "by floors at its rate (range)"},
 	}
 	for _, b := range r.Setup.Batches {
 		s := r.FloorRatio(b)
@@ -107,7 +107,7 @@ func (r *Result) gatewayFloors() tables.Table {
 			return tables.Figure(over(r.runs(passOf(Saturate, entrant), entrant, b), func(r *Run) float64 { return r.CPU }).Median)
 		}
 		size := over(r.runs(Saturate, Tollgate, b), func(r *Run) float64 { return float64(r.BatchBytes) })
-		t.Rows = append(t.Rows, []string{strconv.Itoa(b), cpu(Tollgate), cpu(FloorHTTP), cpu(FloorProduce), tables.Figure(size.Median), ratioText(s)})
+		t.Rows = append(t.Rows, []string{strconv.Itoa(b), cpu(Tollgate), cpu(FloorHTTP), cpu(FloorProduce), tables.Figure(size.Median), ratioText(s), ratioText(r.FloorRatioAtRate(b))})
 	}
 	return t
 }

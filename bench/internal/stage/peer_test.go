@@ -20,7 +20,7 @@ func TestAProgramThatMakesItsOwnLoadSaysAtItsEndWhatItDid(t *testing.T) {
 	c := script(t, `echo hello; echo '{"records":1}'; [ "$PEER_KAFKA $PEER_TOPIC {topic}" = "127.0.0.1:1 usage usage" ] && [ -d "$PEER_DIR" ] && [ "$PWD" = "`+"$WANT"+`" ] &&
 		echo "{\"records\":10,\"bytes\":$PEER_BATCH_BYTES,\"seconds\":$PEER_SECONDS}"; echo bye >&2`)
 	t.Setenv("WANT", c.WorkDir)
-	said, err := RunPeer(context.Background(), c, 1500*time.Millisecond, 4096)
+	said, err := RunPeer(context.Background(), c, 1500*time.Millisecond, 4096, 0)
 	if err != nil || said.Records != 10 || said.Bytes != 4096 || said.Seconds != 1.5 || said.RSSMaxMiB == 0 {
 		t.Errorf("%+v, %v", said, err)
 	}
@@ -29,13 +29,13 @@ func TestAProgramThatMakesItsOwnLoadSaysAtItsEndWhatItDid(t *testing.T) {
 		"echo done":                  "did not say at its end",
 		`echo '{"records":"many"}'`:  "did not say at its end",
 	} {
-		if _, err := RunPeer(context.Background(), script(t, text), time.Second, 1); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := RunPeer(context.Background(), script(t, text), time.Second, 1, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := RunPeer(ctx, script(t, "sleep 60"), time.Second, 1); err == nil {
+	if _, err := RunPeer(ctx, script(t, "sleep 60"), time.Second, 1, 0); err == nil {
 		t.Error("a program was waited for when nobody wanted it any more")
 	}
 }

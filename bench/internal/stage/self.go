@@ -20,14 +20,18 @@ type SelfReport struct {
 	RSSMaxMiB  float64 `json:"-"`
 }
 
-// RunPeer runs a program that makes its own load for a time, in batches of so many bytes, and reads what it says.
-func RunPeer(ctx context.Context, c PeerConfig, length time.Duration, batchBytes int) (SelfReport, error) {
+// RunPeer runs a program that makes its own load for a time, in batches of so many bytes, and reads what it says. The
+// rate is in records a second; 0 is as fast as it can.
+func RunPeer(ctx context.Context, c PeerConfig, length time.Duration, batchBytes int, rate float64) (SelfReport, error) {
 	var p process
 	var said SelfReport
 	if err := c.prepare(&p, ""); err != nil {
 		return said, err
 	}
 	p.env = append(p.env, "PEER_SECONDS="+strconv.FormatFloat(length.Seconds(), 'g', -1, 64), "PEER_BATCH_BYTES="+strconv.Itoa(batchBytes))
+	if rate > 0 {
+		p.env = append(p.env, "PEER_RATE="+strconv.FormatFloat(rate, 'f', 0, 64))
+	}
 	if err := p.start(); err != nil {
 		return said, err
 	}

@@ -52,7 +52,7 @@ func run() error {
 	defer conn.Close()
 	sender := newSender(conn, topic, batches)
 	meter := report.Begin()
-	if err := sender.sendFor(settings.For); err != nil {
+	if err := sender.sendFor(settings.For, settings.Rate); err != nil {
 		return err
 	}
 	return meter.Print(os.Stdout, report.Line{Records: sender.records, Bytes: sender.bytes})

@@ -68,13 +68,18 @@ func appendString(dst []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint16(dst, uint16(len(s))), s...)
 }
 
-// sendFor sends until the time is over, and ends at once when a batch is not taken.
-func (s *sender) sendFor(d time.Duration) error {
-	end := time.Now().Add(d)
+// sendFor sends until the time is over, and ends at once when a batch is not taken. At a rate, in records a second, each
+// request waits for its time; 0 is no rate.
+func (s *sender) sendFor(d time.Duration, rate float64) error {
+	begin := time.Now()
+	end := begin.Add(d)
 	if err := s.conn.SetDeadline(end.Add(answerMax)); err != nil {
 		return err
 	}
 	for time.Now().Before(end) {
+		if rate > 0 {
+			time.Sleep(time.Until(begin.Add(time.Duration(float64(s.records) / rate * float64(time.Second)))))
+		}
 		if err := s.send(); err != nil {
 			return err
 		}

@@ -55,6 +55,7 @@ func (m Meter) Print(out io.Writer, l Line) error {
 type Settings struct {
 	For        time.Duration // PEER_SECONDS
 	BatchBytes int           // PEER_BATCH_BYTES
+	Rate       float64       // PEER_RATE, records a second; 0: as fast as it goes
 }
 
 const (
@@ -79,6 +80,13 @@ func Read() (Settings, error) {
 			return s, fmt.Errorf("PEER_BATCH_BYTES=%s is not a number from 1 to %d", text, batchBytesMax)
 		}
 		s.BatchBytes = n
+	}
+	if text := os.Getenv("PEER_RATE"); text != "" {
+		rate, err := strconv.ParseFloat(text, 64)
+		if err != nil || rate <= 0 {
+			return s, fmt.Errorf("PEER_RATE=%s is not a number of records a second", text)
+		}
+		s.Rate = rate
 	}
 	return s, nil
 }

@@ -9,22 +9,25 @@ import (
 
 func TestSettingsComeFromTheEnvironmentOrAreRefused(t *testing.T) {
 	for _, c := range []struct {
-		seconds, bytes string
-		want           Settings
-		ok             bool
+		seconds, bytes, rate string
+		want                 Settings
+		ok                   bool
 	}{
-		{"", "", Settings{10 * time.Second, 256 << 10}, true},
-		{"0.5", "4096", Settings{500 * time.Millisecond, 4096}, true},
-		{"-1", "", Settings{}, false},
-		{"soon", "", Settings{}, false},
-		{"", "0", Settings{}, false},
-		{"", "1e6", Settings{}, false},
+		{"", "", "", Settings{10 * time.Second, 256 << 10, 0}, true},
+		{"0.5", "4096", "100000", Settings{500 * time.Millisecond, 4096, 100_000}, true},
+		{"-1", "", "", Settings{}, false},
+		{"soon", "", "", Settings{}, false},
+		{"", "0", "", Settings{}, false},
+		{"", "1e6", "", Settings{}, false},
+		{"", "", "0", Settings{}, false},
+		{"", "", "fast", Settings{}, false},
 	} {
 		t.Setenv("PEER_SECONDS", c.seconds)
 		t.Setenv("PEER_BATCH_BYTES", c.bytes)
+		t.Setenv("PEER_RATE", c.rate)
 		got, err := Read()
 		if (err == nil) != c.ok || c.ok && got != c.want {
-			t.Errorf("PEER_SECONDS=%s PEER_BATCH_BYTES=%s: %+v, %v", c.seconds, c.bytes, got, err)
+			t.Errorf("PEER_SECONDS=%s PEER_BATCH_BYTES=%s PEER_RATE=%s: %+v, %v", c.seconds, c.bytes, c.rate, got, err)
 		}
 	}
 }
