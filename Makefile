@@ -16,7 +16,7 @@ FUZZ_TIME   ?= 30s
 E2E_ROUNDS  ?= 20
 E2E_TIMEOUT ?= 60m
 
-.PHONY: all build run test test-race check lint tidy fuzz crash-seeds bench bench-compare tables soak e2e-kill image clean
+.PHONY: all build run test test-peers test-race check lint tidy fuzz crash-seeds bench bench-compare tables soak e2e-kill image clean
 
 all: check build test
 
@@ -26,8 +26,13 @@ build: ## bin/gateway: static, without paths of this machine
 run: build ## the gateway on its embedded journal, with a test key of its own; it prints a curl to try
 	./bin/gateway serve
 
-test: ## everything, real Kafka and real SDKs included
+test: ## everything, real Kafka and real SDKs included, and the peers that are written in Go
 	$(GO) test -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) ./...
+	cd bench/peers && $(GO) test -timeout $(TEST_TIMEOUT) ./...
+
+test-peers: ## the peers in other languages: needs cargo and Maven
+	cd bench/peers/rust && cargo test --locked
+	mvn -B -q -ntp -f bench/peers/java/pom.xml test
 
 test-race: ## the libraries and the program under the race detector
 	$(GO) test -race -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) ./pkg/... ./internal/... ./cmd/...
@@ -38,6 +43,7 @@ check: ## formatting, vet, staticcheck, house rules, go.mod
 	$(TOOL) staticcheck ./...
 	$(GO) test ./internal/lint/...
 	$(GO) mod tidy -diff
+	cd bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
 
 fuzz: ## each fuzz target for FUZZ_TIME
 	@for pkg in $$($(GO) list ./pkg/... ./internal/...); do \
