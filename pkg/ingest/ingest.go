@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tollgate/internal/invariants"
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/ring"
 )
@@ -62,6 +63,7 @@ func New(cfg Config) (*Ingester, error) {
 		orphan:  fmt.Errorf("%w: the log did not answer within %v", commitlog.ErrUnknown, cfg.WaitMax),
 		stop:    make(chan struct{}),
 	}
+	invariants.Check(g.rings.FrameBytesMax() >= cfg.FrameBytesMax, "ingest: the largest frame fits into no ring")
 	g.frames.New = func() any { return newFrame(g) }
 	g.metrics = newMeters(g)
 	_ = g.askLog() // what it says is noted, and that is all

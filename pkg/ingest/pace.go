@@ -31,7 +31,7 @@ const (
 // be seen, only how many frames were found at a time: it grows to that, and shrinks when a pause brings less.
 type pace struct {
 	pause     time.Duration
-	ringBytes int // of all rings
+	ringBytes int // of all rings, the spare included
 
 	frames int // taken since the last set
 	bytes  int // of these

@@ -7,7 +7,10 @@ import (
 )
 
 // MetersKept is how many meters a Recorder remembers.
-const MetersKept = 64
+const (
+	MetersKept = 1 << placeBits
+	placeBits  = 6
+)
 
 // Recorder writes the keys, those of AppendKey, and the records of one request's events, and keeps what they have in
 // common: business, mode, the meters, time of receipt, the second. At 100 events a request that is half of the work.
@@ -88,7 +91,7 @@ func (r *Recorder) Meter(name []byte) (place int, known bool) {
 
 // placeOf spreads names evenly: names of one program are alike but for a few characters.
 func placeOf(name []byte) int {
-	return int(markOf(name) * 0x9e3779b97f4a7c15 >> (64 - 6))
+	return int(markOf(name) * 0x9e3779b97f4a7c15 >> (64 - placeBits))
 }
 
 // Key returns the key of the records of the meter. It is a view, valid until the next call of Key.

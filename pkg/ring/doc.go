@@ -1,7 +1,8 @@
 // Package ring hands frames of bytes from many goroutines to one, without a lock.
 //
 // A Ring is a byte buffer of a fixed size with many producers and one consumer. A Set is several rings, so that cores
-// do not fight over one claim position, a large spare for what they have no room for, and the Gate on which the consumer of all of them sleeps.
+// do not fight over one claim position, a large spare for what they have no room for, and the Gate on which the consumer
+// of all of them sleeps.
 //
 //	set := ring.NewSet(runtime.GOMAXPROCS(0), 1<<20, 16<<20, 1<<18)
 //

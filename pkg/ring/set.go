@@ -66,7 +66,8 @@ func (s *Set) Used() int {
 }
 
 // TryAppend copies a frame into one of the rings and wakes the consumer if that is what it sleeps for; false when
-// every ring is full. Any goroutine may call it. It tries each ring once and never waits.
+// every ring is full, or the spare is and the frame fits nowhere else. Any goroutine may call it. It tries each ring
+// once and never waits.
 func (s *Set) TryAppend(frame []byte) bool {
 	small := s.rings[:len(s.rings)-1]
 	if len(frame) > small[0].FrameBytesMax() {
