@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// smallBodyBytes is what a body may have without taking from the budget of all bodies.
+	// smallBodyBytes is what a body may have when the budget of all bodies has nothing left. One that does not fit a
+	// small buffer takes a large one from the budget if it can, and is gathered by the library if not.
 	smallBodyBytes = 32 << 10
 	// keptBodyBytes is the largest inflated body whose buffer is kept for the next request.
 	keptBodyBytes = 64 << 10

@@ -164,12 +164,16 @@ func (c *conn) awaitBody(size int64) bool {
 
 // makeRoom takes a large buffer for the body, if there is one and its sender may have it.
 func (c *conn) makeRoom(size int64) bool {
-	if size > bodyLargeBytes || c.bodyHeld == 0 && !c.hold() {
+	if size > bodyLargeBytes {
 		return false
 	}
-	if size <= smallBodyBytes && c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index) != nil {
-		c.endBody() // to be refused by the handler, in the order of its checks
-		return false
+	if c.bodyHeld == 0 { // of smallBodyBytes at most: holdBody has asked for any other
+		if c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index) != nil {
+			return false // to be refused by the handler, in the order of its checks
+		}
+		if !c.hold(c.largeHold()) {
+			return false
+		}
 	}
 	c.enlarge()
 	return true
@@ -313,15 +317,24 @@ func (c *conn) holdBody() *stripe.Error {
 	if r := c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index); r != nil {
 		return r
 	}
-	if !c.hold() {
+	bytes := int64(c.srv.cfg.BodyBytesMax)
+	if c.wire.state == wireBody && size <= bodyLargeBytes {
+		bytes = c.largeHold()
+	}
+	if !c.hold(bytes) {
 		return refuseBodies
 	}
 	return nil
 }
 
+// largeHold is what a body of known length, up to bodyLargeBytes, takes from the budget: the buffer that it is read
+// into, and never more than the largest body, which every budget has room for.
+func (c *conn) largeHold() int64 {
+	return int64(min(c.srv.cfg.BodyBytesMax, c.srv.buffers.large.bytes))
+}
+
 // hold takes the memory of a body from the server's budget, if there is so much left.
-func (c *conn) hold() bool {
-	bytes := int64(c.srv.cfg.BodyBytesMax)
+func (c *conn) hold(bytes int64) bool {
 	if c.srv.bodyBytes.Add(bytes) > c.srv.cfg.BodiesBytesMax {
 		c.srv.bodyBytes.Add(-bytes)
 		return false
