@@ -80,12 +80,20 @@ func (l *memoryLog) Close(context.Context) error { return nil }
 type scripted struct {
 	*ingest.Ingester
 	err   atomic.Pointer[error]
-	panic atomic.Bool
+	panic atomic.Bool                   // Submit does
+	early atomic.Bool                   // NewFrame panics
 	hold  atomic.Pointer[chan struct{}] // Submit waits for it
 	held  atomic.Int32                  // how many have begun to wait
 }
 
 func (f *scripted) fail(err error) { f.err.Store(&err) }
+
+func (f *scripted) NewFrame(receivedMs int64) *ingest.Frame {
+	if f.early.Load() {
+		panic("a fault before the body was done with")
+	}
+	return f.Ingester.NewFrame(receivedMs)
+}
 
 func (f *scripted) Submit(frame *ingest.Frame) error {
 	if f.panic.Load() {

@@ -232,6 +232,7 @@ func (s *Server) closeEmpty() {
 func (s *Server) serve(c *conn) {
 	defer s.unregister(c)
 	defer c.giveBack()
+	defer c.endBody() // the library closes the connection, but not when it panics
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(v)
