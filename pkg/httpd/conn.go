@@ -61,6 +61,9 @@ const refusedHead = "GET / HTTP/1.0\r\n\r\n"
 // libraryHeadMax bounds every head that the library is given. Its read buffer must hold one.
 const libraryHeadMax = 256
 
+// libraryBufferBytes is that buffer's size.
+const libraryBufferBytes = 2 * libraryHeadMax
+
 // errRefused ends a body that was refused, or any Read after a refusal. The reason is conn.refusal.
 var errRefused = errors.New("httpd: the request was refused")
 

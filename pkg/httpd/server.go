@@ -97,7 +97,7 @@ func New(cfg Config) (*Server, error) {
 		// Timeouts are the watch's: it costs a request nothing, where deadlines cost three timers each.
 		// Both buffers are a connection's for its life. The library reads heads of ours, and bodies go past its buffer;
 		// an answer that does not fit is two writes.
-		ReadBufferSize:               2 * libraryHeadMax,
+		ReadBufferSize:               libraryBufferBytes,
 		WriteBufferSize:              1 << 10,
 		MaxRequestBodySize:           cfg.BodyBytesMax,
 		Concurrency:                  cfg.ConnsMax + 1, // never reached: admit counts
