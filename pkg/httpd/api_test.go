@@ -6,10 +6,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -331,6 +333,58 @@ func TestAHandlersPanicCostsOneRequest(t *testing.T) {
 	if got := f.srv.metrics.panics.Value(); got != 1 {
 		t.Errorf("%d panics counted", got)
 	}
+}
+
+// TestAPanicGivesTheBudgetOfBodiesBack: in the handler while a body is decompressed, and in the library while one arrives.
+func TestAPanicGivesTheBudgetOfBodiesBack(t *testing.T) {
+	f := newFixture(t, nil)
+	token := f.token(testKey)
+	f.ingest.early.Store(true)
+	for _, c := range []call{
+		{path: streamPath, key: token, body: gzipped(oneEvent), header: map[string]string{"Content-Encoding": "gzip"}},
+		{path: streamPath, key: token, body: padded(oneEvent, 60_000)},
+		{path: streamPath, key: token, body: padded(oneEvent, 200_000)},
+	} {
+		if a := f.do(c); a.status != 500 || !a.close {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		<-f.notices
+		waitFor(t, "the budget is free after the handler's panic", func() bool { return f.srv.bodyBytes.Load() == 0 })
+	}
+	var fault atomic.Bool
+	f.addr = f.listen(func(ln net.Listener) net.Listener { return panicListener{ln, &fault} })
+	nc := f.dial()
+	request := streamRequest(token, padded(oneEvent, 200_000))
+	write(t, nc, request[:100_000])
+	waitFor(t, "the budget is held", func() bool { return f.srv.bodyBytes.Load() == 1<<20 })
+	fault.Store(true)
+	write(t, nc, request[100_000:100_001])
+	<-f.notices
+	waitFor(t, "the budget is free after the library's panic", func() bool { return f.srv.bodyBytes.Load() == 0 })
+}
+
+// panicListener's connections panic when they are read and there is a fault.
+type panicListener struct {
+	net.Listener
+	fault *atomic.Bool
+}
+
+func (l panicListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	return panicConn{nc, l.fault}, err
+}
+
+type panicConn struct {
+	net.Conn
+	fault *atomic.Bool
+}
+
+func (c panicConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.fault.Load() {
+		panic("a fault of the library's")
+	}
+	return n, err
 }
 
 func TestAReplayedRequestGetsTheSameIdentifiers(t *testing.T) {

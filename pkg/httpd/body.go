@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// smallBodyBytes is what a body may have without taking from the budget of all bodies.
+	// smallBodyBytes is what a body may have when the budget of all bodies has nothing left. One that does not fit a
+	// small buffer takes a large one from the budget if it can, and is gathered by the library if not.
 	smallBodyBytes = 32 << 10
 	// keptBodyBytes is the largest inflated body whose buffer is kept for the next request.
 	keptBodyBytes = 64 << 10
@@ -36,7 +37,6 @@ type reading struct {
 	inflated []byte
 	gzip     *gzip.Reader
 	source   bytes.Reader
-	held     int64 // taken from the server's budget of bodies
 }
 
 // decoders is a pool of readings, and the one zstd decoder, which serves many at once.
@@ -84,16 +84,21 @@ func (s *Server) read(x *exchange) (*reading, []byte, *stripe.Error) {
 
 // done ends a reading, and with it the request: of head and body, only what the answer repeats is left.
 func (s *Server) done(x *exchange, r *reading) {
-	if r.held > 0 {
-		s.bodyBytes.Add(-r.held)
-		r.held = 0
-	}
+	s.endInflated(x)
 	if cap(r.inflated) > keptBodyBytes {
 		r.inflated = nil
 	}
 	r.source.Reset(nil)
 	s.decoders.pool.Put(r)
 	x.letGo()
+}
+
+// endInflated gives back what inflate took from the budget. After a panic, no reading is left to be done with.
+func (s *Server) endInflated(x *exchange) {
+	if x.inflatedHeld > 0 {
+		s.bodyBytes.Add(-x.inflatedHeld)
+		x.inflatedHeld = 0
+	}
 }
 
 // inflate undoes the Content-Encoding into r.inflated, which grows to the body cap at most.
@@ -108,7 +113,7 @@ func (s *Server) inflate(x *exchange, r *reading, body []byte) *stripe.Error {
 		s.bodyBytes.Add(-hold)
 		return refuseBodies
 	}
-	r.held = hold
+	x.inflatedHeld = hold
 	var err error
 	if isGzip {
 		err = r.gunzip(body, s.cfg.BodyBytesMax)

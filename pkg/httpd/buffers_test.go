@@ -104,8 +104,8 @@ func padded(body string, size int) string {
 // TestALargeBufferIsForCredentialsAndWithinTheBudget: what may be sent without them is read all the same, and refused in
 // its turn.
 func TestALargeBufferIsForCredentialsAndWithinTheBudget(t *testing.T) {
-	f := newFixture(t, func(c *Config) { c.BodiesBytesMax = 1 << 20 })
-	token := f.token(testKey)
+	f := newFixture(t, func(c *Config) { c.BodyBytesMax, c.BodiesBytesMax = 100<<10, 100<<10 })
+	token, large := f.token(testKey), int64(f.srv.buffers.large.bytes)
 	begun := func(token string, size int) net.Conn {
 		nc := f.dial()
 		request := streamRequest(token, padded(oneEvent, size))
@@ -126,12 +126,16 @@ func TestALargeBufferIsForCredentialsAndWithinTheBudget(t *testing.T) {
 		t.Errorf("%d bytes are held for a stranger", held)
 	}
 	first := begun(token, 30_000)
-	waitFor(t, "a large buffer is held", func() bool { return f.srv.bodyBytes.Load() == 1<<20 })
+	waitFor(t, "a large buffer is held", func() bool { return f.srv.bodyBytes.Load() == large })
 	second := begun(token, 30_000)
 	ends(stranger, 401)
 	ends(second, 200)
 	ends(first, 200)
 	waitFor(t, "the budget is free again", func() bool { return f.srv.bodyBytes.Load() == 0 })
+	third := begun(token, 60_000)
+	waitFor(t, "no more is held for a body that must ask", func() bool { return f.srv.bodyBytes.Load() == large })
+	ends(third, 200)
+	waitFor(t, "the budget is free once more", func() bool { return f.srv.bodyBytes.Load() == 0 })
 }
 
 // TestALargeBodyThatEndsEarlyIsToldSo, in a large buffer as in the library's.

@@ -30,8 +30,10 @@ type Config struct {
 
 	// BodyBytesMax bounds a request body, as sent and decompressed; 0 means 1 MiB.
 	BodyBytesMax int
-	// BodiesBytesMax bounds the memory of the bodies that are arriving on all connections together, not counting those
-	// up to 32 KiB, which the number of connections bounds. A request over it is answered 503. 0 means 256 MiB.
+	// BodiesBytesMax bounds the memory of the bodies that are arriving on all connections together. One that does not fit
+	// a connection's buffer takes a buffer of 64 KiB and HeadBytesMax; one over 64 KiB takes BodyBytesMax, as do one in
+	// chunks over 32 KiB and one that is decompressed. A request over the bound is answered 503, but one
+	// up to 32 KiB that is not compressed is taken all the same: the number of connections bounds those. 0 means 256 MiB.
 	BodiesBytesMax int64
 	// HeadBytesMax bounds request line and headers; 0 means 16 KiB. A connection holds a buffer of that size and
 	// 4 KiB while a request arrives; over TLS while it waits as well.

@@ -61,6 +61,9 @@ const refusedHead = "GET / HTTP/1.0\r\n\r\n"
 // libraryHeadMax bounds every head that the library is given. Its read buffer must hold one.
 const libraryHeadMax = 256
 
+// libraryBufferBytes is that buffer's size.
+const libraryBufferBytes = 2 * libraryHeadMax
+
 // errRefused ends a body that was refused, or any Read after a refusal. The reason is conn.refusal.
 var errRefused = errors.New("httpd: the request was refused")
 
@@ -164,12 +167,16 @@ func (c *conn) awaitBody(size int64) bool {
 
 // makeRoom takes a large buffer for the body, if there is one and its sender may have it.
 func (c *conn) makeRoom(size int64) bool {
-	if size > bodyLargeBytes || c.bodyHeld == 0 && !c.hold() {
+	if size > bodyLargeBytes {
 		return false
 	}
-	if size <= smallBodyBytes && c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index) != nil {
-		c.endBody() // to be refused by the handler, in the order of its checks
-		return false
+	if c.bodyHeld == 0 { // of smallBodyBytes at most: holdBody has asked for any other
+		if c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index) != nil {
+			return false // to be refused by the handler, in the order of its checks
+		}
+		if !c.hold(c.largeHold()) {
+			return false
+		}
 	}
 	c.enlarge()
 	return true
@@ -313,15 +320,24 @@ func (c *conn) holdBody() *stripe.Error {
 	if r := c.srv.entitled(c.in[:c.headEnd], &c.wire.head.index); r != nil {
 		return r
 	}
-	if !c.hold() {
+	bytes := int64(c.srv.cfg.BodyBytesMax)
+	if c.wire.state == wireBody && size <= bodyLargeBytes {
+		bytes = c.largeHold()
+	}
+	if !c.hold(bytes) {
 		return refuseBodies
 	}
 	return nil
 }
 
+// largeHold is what a body of known length, up to bodyLargeBytes, takes from the budget: the buffer that it is read
+// into, and never more than the largest body, which every budget has room for.
+func (c *conn) largeHold() int64 {
+	return int64(min(c.srv.cfg.BodyBytesMax, c.srv.buffers.large.bytes))
+}
+
 // hold takes the memory of a body from the server's budget, if there is so much left.
-func (c *conn) hold() bool {
-	bytes := int64(c.srv.cfg.BodyBytesMax)
+func (c *conn) hold(bytes int64) bool {
 	if c.srv.bodyBytes.Add(bytes) > c.srv.cfg.BodiesBytesMax {
 		c.srv.bodyBytes.Add(-bytes)
 		return false

@@ -27,6 +27,8 @@ type exchange struct {
 	index   *headIndex // where in it things are
 	body    []byte     // as the client sent it, compressed perhaps
 
+	inflatedHeld int64 // bytes of the server's body budget held for the decompressed body
+
 	now        time.Time
 	receivedMs int64
 
@@ -103,6 +105,7 @@ func (s *Server) handled(x *exchange) {
 	if v == nil {
 		return
 	}
+	s.endInflated(x)
 	s.panicked(v)
 	x.ctx.Response.Reset()
 	r := stripe.Internal()

@@ -26,6 +26,7 @@ const (
 	testKey       = "sk_test_123"
 	liveKey       = "sk_live_456"
 	otherKey      = "sk_test_other"
+	thirdKey      = "sk_test_third"
 	eventsOnlyKey = "rk_test_events"
 	idleKey       = "rk_test_nothing"
 )
@@ -36,23 +37,29 @@ type memoryLog struct {
 	partitions int
 
 	mu      sync.Mutex
-	records []recordbatch.Record
+	records []storedRecord
+}
+
+// storedRecord is a record and where it was appended.
+type storedRecord struct {
+	recordbatch.Record
+	partition int32
 }
 
 func (l *memoryLog) Append(set []*commitlog.Batch) {
 	for _, b := range set {
 		if l.keep {
-			l.scan(b.Bytes)
+			l.scan(b)
 		}
 		b.Err = nil
 		b.Done(b)
 	}
 }
 
-func (l *memoryLog) scan(batch []byte) {
-	recordbatch.Stamp(batch, recordbatch.NoProducer)
+func (l *memoryLog) scan(batch *commitlog.Batch) {
+	recordbatch.Stamp(batch.Bytes, recordbatch.NoProducer)
 	var s recordbatch.Scanner
-	if err := s.Reset(batch, 1<<20); err != nil {
+	if err := s.Reset(batch.Bytes, 1<<20); err != nil {
 		panic(err)
 	}
 	l.mu.Lock()
@@ -60,7 +67,7 @@ func (l *memoryLog) scan(batch []byte) {
 	for s.Next() {
 		r := s.Record()
 		r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
-		l.records = append(l.records, r)
+		l.records = append(l.records, storedRecord{r, batch.Partition})
 	}
 }
 
@@ -80,12 +87,20 @@ func (l *memoryLog) Close(context.Context) error { return nil }
 type scripted struct {
 	*ingest.Ingester
 	err   atomic.Pointer[error]
-	panic atomic.Bool
+	panic atomic.Bool                   // Submit does
+	early atomic.Bool                   // NewFrame panics
 	hold  atomic.Pointer[chan struct{}] // Submit waits for it
 	held  atomic.Int32                  // how many have begun to wait
 }
 
 func (f *scripted) fail(err error) { f.err.Store(&err) }
+
+func (f *scripted) NewFrame(receivedMs int64) *ingest.Frame {
+	if f.early.Load() {
+		panic("a fault before the body was done with")
+	}
+	return f.Ingester.NewFrame(receivedMs)
+}
 
 func (f *scripted) Submit(frame *ingest.Frame) error {
 	if f.panic.Load() {
@@ -120,6 +135,7 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 		{Business: "acct_demo", Secret: testKey},
 		{Business: "acct_demo", Secret: liveKey},
 		{Business: "acct_other", Secret: otherKey},
+		{Business: "acct_third", Secret: thirdKey},
 		{Business: "acct_demo", Secret: eventsOnlyKey, Permissions: []string{"billing_meter_event_write"}},
 		{Business: "acct_demo", Secret: idleKey},
 	})
@@ -196,7 +212,7 @@ func (f *fixture) token(key string) string {
 }
 
 // records returns what is in the log and forgets it.
-func (f *fixture) records() []recordbatch.Record {
+func (f *fixture) records() []storedRecord {
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	r := f.log.records

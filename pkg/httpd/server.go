@@ -97,7 +97,7 @@ func New(cfg Config) (*Server, error) {
 		// Timeouts are the watch's: it costs a request nothing, where deadlines cost three timers each.
 		// Both buffers are a connection's for its life. The library reads heads of ours, and bodies go past its buffer;
 		// an answer that does not fit is two writes.
-		ReadBufferSize:               2 * libraryHeadMax,
+		ReadBufferSize:               libraryBufferBytes,
 		WriteBufferSize:              1 << 10,
 		MaxRequestBodySize:           cfg.BodyBytesMax,
 		Concurrency:                  cfg.ConnsMax + 1, // never reached: admit counts
@@ -232,6 +232,7 @@ func (s *Server) closeEmpty() {
 func (s *Server) serve(c *conn) {
 	defer s.unregister(c)
 	defer c.giveBack()
+	defer c.endBody() // the library closes the connection, but not when it panics
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(v)

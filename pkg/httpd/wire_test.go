@@ -3,14 +3,18 @@ package httpd
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"tollgate/pkg/auth"
 	"tollgate/pkg/stripe"
 )
 
@@ -34,23 +38,57 @@ func (p *pieces) Read(b []byte) (int, error) {
 
 func (p *pieces) RemoteAddr() net.Addr { return nil }
 
-// passAll reads a connection as the library does, by buffers of 4 KiB, and returns what the client wrote of the requests
-// that came through: the heads as they were, and the bodies.
-func passAll(stream []byte, step int) (passed []byte, c *conn, r *stripe.Error) {
-	srv := &Server{cfg: Config{BodyBytesMax: smallBodyBytes}, wireLimits: testWireLimits}
-	srv.buffers.small.bytes = testWireLimits.headBytesMax + 64
+// wireServer has what a connection needs to read, with testKey's credentials and a budget for large buffers.
+var wireServer = sync.OnceValue(func() *Server {
+	keys, err := auth.NewKeys([]auth.KeySpec{{Business: "acct_demo", Secret: testKey}})
+	if err != nil {
+		panic(err)
+	}
+	signing, err := auth.NewSigningKeys(rand.Reader, time.Now())
+	if err != nil {
+		panic(err)
+	}
+	sessions, err := auth.NewSessions(auth.SessionConfig{}, keys, signing)
+	if err != nil {
+		panic(err)
+	}
+	dice, err := newDice(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	s := &Server{
+		cfg:        Config{BodyBytesMax: smallBodyBytes, BodiesBytesMax: 1 << 20, Sessions: sessions},
+		dice:       dice,
+		wireLimits: testWireLimits,
+	}
+	s.buffers.small.bytes = testWireLimits.headBytesMax + 64
+	s.buffers.large.bytes = testWireLimits.headBytesMax + bodyLargeBytes
+	s.purses = &purses{accepted: newServerMetrics(nil, s).accepted, byID: make(map[string]*purse)}
+	s.tenants.Store(newTenants(&Policy{}, s.purses))
+	return s
+})
+
+// passAll reads a connection as the library does, by buffers of its size, and returns what the client wrote of the
+// requests that came through: the heads as they were, and the bodies. enlarged counts the large buffers that they had.
+func passAll(stream []byte, step int) (passed []byte, c *conn, enlarged int, r *stripe.Error) {
+	srv := wireServer()
 	c = srv.newConn(&pieces{stream: stream, step: step})
-	buf := make([]byte, 4<<10)
+	defer c.giveBack()
+	defer c.endBody()
+	buf := make([]byte, libraryBufferBytes)
 	for {
 		atHead := c.wire.state == wireHead
 		n, err := c.Read(buf)
 		switch {
 		case c.refusal != nil:
-			return passed, c, c.refusal
+			return passed, c, enlarged, c.refusal
 		case err != nil:
-			return passed, c, nil
+			return passed, c, enlarged, nil
 		case atHead:
 			head, _, body := c.current()
+			if c.from == &srv.buffers.large {
+				enlarged++
+			}
 			passed = append(append(passed, head...), body...)
 			if n > libraryHeadMax {
 				panic("a head longer than libraryHeadMax")
@@ -72,12 +110,16 @@ const (
 	wireOld     = "POST /a HTTP/1.0\r\nContent-Length: 0\r\n\r\n"
 )
 
+// wireLarge has a body that needs a large buffer, and looks like requests.
+var wireLarge = "POST " + eventsPath + " HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + testKey + "\r\nContent-Length: 1400\r\n\r\n" +
+	strings.Repeat(wireGet, 50)
+
 func TestTheWirePassesWholeRequestsHoweverTheyAreCut(t *testing.T) {
-	stream := strings.Repeat(wireGet+wirePost+wireChunked+wireOld, 3)
+	stream := strings.Repeat(wireGet+wirePost+wireLarge+wireChunked+wireOld, 3)
 	for step := 1; step <= len(stream); step++ {
-		passed, c, r := passAll([]byte(stream), step)
-		if r != nil || string(passed) != stream || c.wire.state != wireHead {
-			t.Fatalf("in steps of %d: passed %d of %d bytes, state %d, %v", step, len(passed), len(stream), c.wire.state, r)
+		passed, c, enlarged, r := passAll([]byte(stream), step)
+		if r != nil || string(passed) != stream || c.wire.state != wireHead || enlarged != 3 {
+			t.Fatalf("in steps of %d: passed %d of %d bytes, state %d, %d large buffers, %v", step, len(passed), len(stream), c.wire.state, enlarged, r)
 		}
 	}
 }
@@ -89,10 +131,11 @@ func TestTheWireRefusesTheSameHoweverItIsCut(t *testing.T) {
 		"POST /a HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: y\r\n", 30) + "\r\n",
 		"POST /a HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 2000) + "\r\n\r\n",
 	} {
-		stream := wirePost + bad + wireGet
+		good := wirePost + wireLarge
+		stream := good + bad + wireGet
 		for step := 1; step <= len(stream); step++ {
-			passed, _, r := passAll([]byte(stream), step)
-			if r == nil || string(passed) != wirePost {
+			passed, _, _, r := passAll([]byte(stream), step)
+			if r == nil || string(passed) != good {
 				t.Fatalf("%.60q in steps of %d: passed %q, %v", bad, step, passed, r)
 			}
 		}
@@ -103,7 +146,7 @@ func TestTheWireStopsInsideABadBody(t *testing.T) {
 	head := wireChunked[:strings.Index(wireChunked, "5\r\nhello")]
 	for _, bad := range []string{"5;a=b\r\n", "5\r\nhelloX", "fffffffff", "g", "5\n", "5\r\nhello\r\n0\r\nX: y\r\n\r\n"} {
 		for step := 1; step < 200; step++ {
-			passed, c, r := passAll([]byte(head+bad+wireGet), step)
+			passed, c, _, r := passAll([]byte(head+bad+wireGet), step)
 			if r == nil || !c.midBody || !strings.HasPrefix(head+bad, string(passed)) {
 				t.Fatalf("%q in steps of %d: passed %q, %v", bad, step, passed, r)
 			}
@@ -116,6 +159,7 @@ func TestTheWireStopsInsideABadBody(t *testing.T) {
 func FuzzWire(f *testing.F) {
 	for _, seed := range []string{
 		wireGet, wirePost, wireChunked, wireOld, wireGet + wirePost, wireChunked + "GARBAGE",
+		wireLarge, wireLarge + wireLarge + wireChunked, wireLarge[:len(wireLarge)-1], wireLarge + "GARBAGE",
 		"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
 		"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551621\r\n\r\nhello",
 		"POST /a HTTP/1.1\r\nHost: a\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n",
@@ -125,8 +169,8 @@ func FuzzWire(f *testing.F) {
 		f.Add([]byte(seed), uint8(7))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, step uint8) {
-		passed, c, r := passAll(stream, int(step)+1)
-		whole, wholeConn, wholeRefusal := passAll(stream, len(stream)+1)
+		passed, c, _, r := passAll(stream, int(step)+1)
+		whole, wholeConn, _, wholeRefusal := passAll(stream, len(stream)+1)
 		if (r == nil) != (wholeRefusal == nil) {
 			t.Fatalf("in steps: %v, at once: %v", r, wholeRefusal)
 		}
