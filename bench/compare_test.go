@@ -237,3 +237,22 @@ func TestAPeerThatDoesNotExistIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestAComparisonThatIsRefusedLeavesNoDirectory(t *testing.T) {
+	c := compareCommand{Rounds: 1, Seconds: 1, Batch: []int{1}, Peer: []string{"no-such"}, built: t.TempDir(), List: tinyList(t, "limits: []")}
+	places := []string{t.TempDir()}
+	if memory, err := os.MkdirTemp("/dev/shm", "tollgate-test-"); err == nil {
+		defer os.RemoveAll(memory)
+		places = append(places, memory)
+	}
+	for _, place := range places {
+		t.Setenv("TMPDIR", place)
+		c.Dir, c.Out = "", ""
+		if err := c.Run(context.Background()); !errors.Is(err, errRefused) {
+			t.Errorf("%v", err)
+		}
+		if left, err := os.ReadDir(place); err != nil || len(left) > 0 {
+			t.Errorf("%v is left, %v", left, err)
+		}
+	}
+}
