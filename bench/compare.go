@@ -140,7 +140,7 @@ func (c *compareCommand) open() (*contest, []compare.Limit, error) {
 	q := &contest{
 		command: c, length: time.Duration(c.Seconds * float64(time.Second)), kill: c.kill.withDefaults(),
 		result: &compare.Result{
-			Command: commandLine(), Started: time.Now().UTC().Truncate(time.Second), Seed: compareSeed, Machine: machine.Describe(),
+			Command: commandLine(os.Args[1:]), Started: time.Now().UTC().Truncate(time.Second), Seed: compareSeed, Machine: machine.Describe(),
 		},
 	}
 	q.result.Setup = compare.Setup{

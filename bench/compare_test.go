@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tollgate/bench/internal/compare"
+	"tollgate/bench/internal/stage"
 )
 
 // tiny makes this test binary a peer when its first argument is one's name.
@@ -254,5 +255,21 @@ func TestAComparisonThatIsRefusedLeavesNoDirectory(t *testing.T) {
 		if left, err := os.ReadDir(place); err != nil || len(left) > 0 {
 			t.Errorf("%v is left, %v", left, err)
 		}
+	}
+}
+
+func TestAResultDoesNotTellWhereFilesAreKept(t *testing.T) {
+	args := []string{"load", "--key", "/k", "--key=/k", "--out=/srv/mine/result.json", "--ledger", "/srv/mine/ledger", "--dir", "here/below", "--target=http://127.0.0.1:1/x"}
+	if got, want := commandLine(args), "bench load --key … --key=… --out=result.json --ledger ledger --dir here/below --target=http://127.0.0.1:1/x"; got != want {
+		t.Errorf("%s\nand not\n%s", got, want)
+	}
+	root, err := stage.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := compareCommand{Dir: "/srv/mine/tollgate-compare-1", built: "/srv/mine/.cache/peers-1"}
+	text := "go -o /srv/mine/.cache/peers-1/x: " + root + "/bench/peers/x.go in " + root + ": see /srv/mine/tollgate-compare-1/compare-001-x/x.log in /srv/mine/tollgate-compare-1"
+	if got, want := c.withoutPlaces(text), "go -o {out}/x: bench/peers/x.go in .: see compare-001-x/x.log in tollgate-compare-1"; got != want {
+		t.Errorf("%s\nand not\n%s", got, want)
 	}
 }
