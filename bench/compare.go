@@ -44,11 +44,11 @@ const compareSeed = 1
 func (c *compareCommand) Run(ctx context.Context) error {
 	made, err := c.place()
 	if err != nil {
-		return err
+		return c.refuse(err, made)
 	}
 	contest, limits, err := c.open()
 	if err != nil {
-		return fmt.Errorf("%w: %w", errRefused, err)
+		return c.refuse(fmt.Errorf("%w: %w", errRefused, err), made)
 	}
 	r := contest.result
 	ran := contest.run(ctx)
@@ -79,6 +79,14 @@ func (c *compareCommand) Run(ctx context.Context) error {
 
 // errLimits is a comparison whose limits do not hold.
 var errLimits = errors.New("a limit does not hold")
+
+// refuse leaves nothing behind of a comparison that did not begin.
+func (c *compareCommand) refuse(why error, made bool) error {
+	if made {
+		return errors.Join(why, os.RemoveAll(c.Dir))
+	}
+	return why
+}
 
 // place finds the directories and says whether that for data was made here.
 func (c *compareCommand) place() (made bool, err error) {
@@ -132,7 +140,7 @@ func (c *compareCommand) open() (*contest, []compare.Limit, error) {
 	q := &contest{
 		command: c, length: time.Duration(c.Seconds * float64(time.Second)), kill: c.kill.withDefaults(),
 		result: &compare.Result{
-			Command: commandLine(), Started: time.Now().UTC().Truncate(time.Second), Seed: compareSeed, Machine: machine.Describe(),
+			Command: commandLine(os.Args[1:]), Started: time.Now().UTC().Truncate(time.Second), Seed: compareSeed, Machine: machine.Describe(),
 		},
 	}
 	q.result.Setup = compare.Setup{

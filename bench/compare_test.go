@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tollgate/bench/internal/compare"
+	"tollgate/bench/internal/stage"
 )
 
 // tiny makes this test binary a peer when its first argument is one's name.
@@ -235,5 +236,40 @@ func TestAPeerThatDoesNotExistIsRefused(t *testing.T) {
 	c := compareCommand{Rounds: 1, Seconds: 1, Batch: []int{1}, Peer: []string{"no-such"}, Dir: t.TempDir(), built: t.TempDir(), List: tinyList(t, "limits: []")}
 	if err := c.Run(context.Background()); !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "tiny") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAComparisonThatIsRefusedLeavesNoDirectory(t *testing.T) {
+	c := compareCommand{Rounds: 1, Seconds: 1, Batch: []int{1}, Peer: []string{"no-such"}, built: t.TempDir(), List: tinyList(t, "limits: []")}
+	places := []string{t.TempDir()}
+	if memory, err := os.MkdirTemp("/dev/shm", "tollgate-test-"); err == nil {
+		defer os.RemoveAll(memory)
+		places = append(places, memory)
+	}
+	for _, place := range places {
+		t.Setenv("TMPDIR", place)
+		c.Dir, c.Out = "", ""
+		if err := c.Run(context.Background()); !errors.Is(err, errRefused) {
+			t.Errorf("%v", err)
+		}
+		if left, err := os.ReadDir(place); err != nil || len(left) > 0 {
+			t.Errorf("%v is left, %v", left, err)
+		}
+	}
+}
+
+func TestAResultDoesNotTellWhereFilesAreKept(t *testing.T) {
+	args := []string{"load", "--key", "/k", "--key=/k", "--out=/srv/mine/result.json", "--ledger", "/srv/mine/ledger", "--dir", "here/below", "--target=http://127.0.0.1:1/x"}
+	if got, want := commandLine(args), "bench load --key … --key=… --out=result.json --ledger ledger --dir here/below --target=http://127.0.0.1:1/x"; got != want {
+		t.Errorf("%s\nand not\n%s", got, want)
+	}
+	root, err := stage.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := compareCommand{Dir: "/srv/mine/tollgate-compare-1", built: "/srv/mine/.cache/peers-1"}
+	text := "go -o /srv/mine/.cache/peers-1/x: " + root + "/bench/peers/x.go in " + root + ": see /srv/mine/tollgate-compare-1/compare-001-x/x.log in /srv/mine/tollgate-compare-1"
+	if got, want := c.withoutPlaces(text), "go -o {out}/x: bench/peers/x.go in .: see compare-001-x/x.log in tollgate-compare-1"; got != want {
+		t.Errorf("%s\nand not\n%s", got, want)
 	}
 }

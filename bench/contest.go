@@ -178,7 +178,7 @@ func (q *contest) prepare(ctx context.Context) (err error) {
 				return ctx.Err()
 			}
 			fmt.Println(err)
-			e.LeftOut = "it does not build: " + oneLine(err.Error())
+			e.LeftOut = "it does not build: " + oneLine(q.command.withoutPlaces(err.Error()))
 		}
 	}
 	if q.brokers = q.command.brokers; len(q.brokers) > 0 {
@@ -219,6 +219,18 @@ func (q *contest) measure(ctx context.Context, r compare.Run, e *entrant) error 
 	}
 	fmt.Println(lineOf(&r))
 	return nil
+}
+
+// withoutPlaces takes out of a text where this machine keeps things: it gets into a result, which is published.
+func (c *compareCommand) withoutPlaces(text string) string {
+	replace := []string{c.built, "{out}"}
+	if c.Dir != "" {
+		replace = append(replace, c.Dir+"/", "", c.Dir, filepath.Base(c.Dir))
+	}
+	if root, err := stage.ModuleRoot(); err == nil {
+		replace = append(replace, root+"/", "", root, ".")
+	}
+	return strings.NewReplacer(replace...).Replace(text)
 }
 
 // oneLine is the end of a text, as it fits into a table.
@@ -281,7 +293,7 @@ func (q *contest) once(ctx context.Context, r compare.Run, e *entrant) (compare.
 	case errors.As(err, &fatal):
 		return r, err
 	case err != nil:
-		r.Error = oneLine(strings.ReplaceAll(err.Error(), dir, name))
+		r.Error = oneLine(q.command.withoutPlaces(err.Error()))
 		return r, t.removeData()
 	}
 	return r, os.RemoveAll(dir)

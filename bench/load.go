@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func (c *loadCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	r := result{Command: commandLine(), Started: time.Now().UTC().Truncate(time.Second), Seed: c.Seed, Machine: machine.Describe()}
+	r := result{Command: commandLine(os.Args[1:]), Started: time.Now().UTC().Truncate(time.Second), Seed: c.Seed, Machine: machine.Describe()}
 	line := newLine(os.Stderr, config.Warmup+config.Duration)
 	report, book, err := load.Run(ctx, config, line.show)
 	line.end()
@@ -126,14 +127,18 @@ func parseBusinesses(text string) (businesses []load.Business, err error) {
 	return businesses, nil
 }
 
-// commandLine is what was typed, without the key.
-func commandLine() string {
-	words := append([]string{"bench"}, os.Args[1:]...)
+// commandLine is what was typed, without the key, and without the places where somebody keeps files: it is published.
+func commandLine(args []string) string {
+	words := append([]string{"bench"}, args...)
 	for i, w := range words {
 		if strings.HasPrefix(w, "--key=") {
 			words[i] = "--key=…"
 		} else if w == "--key" && i+1 < len(words) {
 			words[i+1] = "…"
+		} else if flag, value, ok := strings.Cut(w, "="); ok && filepath.IsAbs(value) {
+			words[i] = flag + "=" + filepath.Base(value)
+		} else if filepath.IsAbs(w) {
+			words[i] = filepath.Base(w)
 		}
 	}
 	return strings.Join(words, " ")

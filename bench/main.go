@@ -10,7 +10,8 @@
 //	go run ./bench tables --check
 //
 // --help explains the flags. Exit codes: 0 good; 1 not: a load that could not run, an acknowledged event that is not in
-// the log, a scenario or a comparison whose limits do not hold, a table that is not what its result says; 2 command line refused.
+// the log, a scenario or a comparison whose limits do not hold, a table that is not what its result says; 2 command
+// line refused.
 package main
 
 import (

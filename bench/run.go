@@ -138,7 +138,7 @@ func (c *runCommand) play(ctx context.Context, s *scenario.Scenario, log string)
 		return false, err
 	}
 	result := played{
-		Command: commandLine(), Started: time.Now().UTC().Truncate(time.Second), Machine: machine.Describe(),
+		Command: commandLine(os.Args[1:]), Started: time.Now().UTC().Truncate(time.Second), Machine: machine.Describe(),
 		Scenario: s, Log: log, Loads: map[string]map[string]*load.Report{},
 	}
 	syscall.Sync() // what the disk has still to do for the run before this one, deleting it above all, is not measured

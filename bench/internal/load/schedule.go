@@ -6,7 +6,8 @@ import (
 )
 
 // A schedule is a session's intended send times, evenly spaced and handed out once each. Sessions are offset against
-// one another, so that together they are as even as one, when all have the same share. It may be used by all the session's connections at once.
+// one another, so that together they are as even as one, when all have the same share. It may be used by all the
+// session's connections at once.
 //
 // The k-th time is computed from k and not by adding intervals, so that a rate is met exactly however long the run.
 type schedule struct {

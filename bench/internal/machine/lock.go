@@ -19,7 +19,7 @@ const lockFile = "tollgate-timing.lock"
 // A process below a flock(1) that has the lock has it too, by a file that it was born with, and does not wait for it.
 func Alone(ctx context.Context, waiting func(file string)) (release func(), err error) {
 	name := filepath.Join(os.TempDir(), lockFile)
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o666)
+	f, err := openLock(name)
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +62,28 @@ func Alone(ctx context.Context, waiting func(file string)) (release func(), err 
 	}
 }
 
+// openLock opens the file for reading, which is enough for an flock: another user may have made it, whose umask forbids
+// us to write, and in a directory such as /tmp the kernel forbids O_CREATE on what is another's (fs.protected_regular).
+func openLock(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if !errors.Is(err, os.ErrNotExist) {
+		return f, err
+	}
+	f, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o644)
+	if errors.Is(err, os.ErrExist) { // somebody was faster
+		return os.Open(name)
+	}
+	return f, err
+}
+
 // inherited says whether this process was born with a descriptor of the lock file that has the lock. Taking it again by
 // that one succeeds then, as an flock belongs to the opened file and not to the process. Descriptors that this process
 // opened itself end with an exec, as Go opens all, and do not count.
 func inherited(name string) bool {
+	name, err := filepath.EvalSymlinks(name) // as the kernel names what is open
+	if err != nil {
+		return false
+	}
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return false

@@ -60,11 +60,30 @@ func TestALockThatAProcessWasBornWithIsItsOwn(t *testing.T) {
 		t.Skip("SKIPPED: there is no flock here: ", err)
 	}
 	dir := t.TempDir()
-	cmd := exec.Command(flock, filepath.Join(dir, lockFile), os.Args[0], "-test.run=^TestBorn$")
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "TOLLGATE_LOCK_BORN=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
 	}
+	for _, dir := range []string{dir, link} {
+		cmd := exec.Command(flock, filepath.Join(dir, lockFile), os.Args[0], "-test.run=^TestBorn$")
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir, "TOLLGATE_LOCK_BORN=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", dir, err, out)
+		}
+	}
+}
+
+func TestALockThatAnotherMadeNeedsOnlyReading(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	if err := os.WriteFile(filepath.Join(dir, lockFile), nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	release, err := Alone(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
 }
 
 // TestBorn is what runs below flock(1); by itself it takes a free lock.

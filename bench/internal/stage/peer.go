@@ -23,7 +23,7 @@ const (
 // variables of its environment have a meaning, is the contract in bench/peers.
 type PeerConfig struct {
 	Name    string
-	Run     []string // with {out}, {listen}, {kafka}, {topic}
+	Run     []string // with {out}
 	WorkDir string
 	Out     string   // where Build put its products
 	Dir     string   // for its log lines, and below it a directory of its own
@@ -99,18 +99,22 @@ func (c PeerConfig) prepare(p *process, listen string) error {
 	if err := os.MkdirAll(own, 0o755); err != nil {
 		return err
 	}
-	kafka := strings.Join(c.Brokers, ",")
-	words := strings.NewReplacer("{out}", c.Out, "{listen}", listen, "{kafka}", kafka, "{topic}", c.Topic)
-	for _, w := range c.Run {
-		p.args = append(p.args, words.Replace(w))
-	}
+	p.args = withOut(c.Run, c.Out)
 	p.dir = c.WorkDir
 	p.log = filepath.Join(c.Dir, c.Name+".log")
 	p.env = []string{
-		"PEER_LISTEN=" + listen, "PEER_KAFKA=" + kafka, "PEER_TOPIC=" + c.Topic, "PEER_KEY=" + PeerKey,
-		"PEER_BUSINESS=" + PeerBusiness, "PEER_DIR=" + own, "PEER_OUT=" + c.Out,
+		"PEER_LISTEN=" + listen, "PEER_KAFKA=" + strings.Join(c.Brokers, ","), "PEER_TOPIC=" + c.Topic, "PEER_KEY=" + PeerKey,
+		"PEER_BUSINESS=" + PeerBusiness, "PEER_DIR=" + own,
 	}
 	return nil
+}
+
+// withOut puts the directory of what is built into the words of a command.
+func withOut(argv []string, out string) (words []string) {
+	for _, w := range argv {
+		words = append(words, strings.ReplaceAll(w, "{out}", out))
+	}
+	return words
 }
 
 // BuildPeer runs a build command, in which {out} is a directory for its products.
@@ -118,13 +122,9 @@ func BuildPeer(ctx context.Context, argv []string, workDir, out string) error {
 	if len(argv) == 0 {
 		return nil
 	}
-	var words []string
-	for _, w := range argv {
-		words = append(words, strings.ReplaceAll(w, "{out}", out))
-	}
+	words := withOut(argv, out)
 	build := exec.CommandContext(ctx, words[0], words[1:]...)
 	build.Dir = workDir
-	build.Env = append(os.Environ(), "PEER_OUT="+out)
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(words, " "), err, text[max(0, len(text)-2000):])
 	}

@@ -17,9 +17,10 @@ func script(t *testing.T, text string) PeerConfig {
 }
 
 func TestAProgramThatMakesItsOwnLoadSaysAtItsEndWhatItDid(t *testing.T) {
-	c := script(t, `echo hello; echo '{"records":1}'; [ "$PEER_KAFKA $PEER_TOPIC {topic}" = "127.0.0.1:1 usage usage" ] && [ -d "$PEER_DIR" ] && [ "$PWD" = "`+"$WANT"+`" ] &&
+	c := script(t, `echo hello; echo '{"records":1}'; [ "$PEER_KAFKA $PEER_TOPIC {out}" = "127.0.0.1:1 usage $OUT" ] && [ -d "$PEER_DIR" ] && [ "$PWD" = "`+"$WANT"+`" ] &&
 		echo "{\"records\":10,\"bytes\":$PEER_BATCH_BYTES,\"seconds\":$PEER_SECONDS}"; echo bye >&2`)
 	t.Setenv("WANT", c.WorkDir)
+	t.Setenv("OUT", c.Out)
 	said, err := RunPeer(context.Background(), c, 1500*time.Millisecond, 4096, 0)
 	if err != nil || said.Records != 10 || said.Bytes != 4096 || said.Seconds != 1.5 || said.RSSMaxMiB == 0 {
 		t.Errorf("%+v, %v", said, err)

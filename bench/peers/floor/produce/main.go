@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
 	"tollgate/bench/peers/floor/internal/report"
 )
 
