@@ -51,7 +51,7 @@ func TestALimitNamesWhatThereIs(t *testing.T) {
 		"{figure: cpu-ratio, of: plain, batch: 100, at_least: 8}":             true,
 		"{figure: cpu-ratio, of: every, batch: 1, at_least: 0.95}":            true,
 		"{figure: floor-ratio, batch: 100, at_most: 1.6}":                     true,
-		"{figure: journal-share, batch: 100, at_least: 0.5}":                  true,
+		"{figure: journal-reach, batch: 100, at_least: 0.5}":                  true,
 		"{figure: cpu-ratio, batch: 100, at_least: 8}":                        false,
 		"{figure: cpu-ratio, of: other, batch: 100, at_least: 8}":             false,
 		"{figure: cpu-ratio, of: plain, at_least: 8}":                         false,
@@ -110,6 +110,7 @@ func TestRatiosAreWithinARound(t *testing.T) {
 		"floors":                {r.FloorRatio(100), Spread{1.5, 1.5, 1.5, 2}},
 		"floors, not measured":  {r.FloorRatioAtRate(100), Spread{}},
 		"the disk":              {r.JournalShare(100), Spread{0.5, 0.5, 0.5, 2}},
+		"the disk's limit":      {r.JournalReach(100), Spread{0.8125, 0.625, 1, 2}},
 	} {
 		if short(c.got.Median) != c.want.Median || short(c.got.Min) != c.want.Min || short(c.got.Max) != c.want.Max || c.got.Rounds != c.want.Rounds {
 			t.Errorf("%s: %+v and not %+v", name, c.got, c.want)

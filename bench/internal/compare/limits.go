@@ -15,7 +15,7 @@ const (
 	cpuRatio     = "cpu-ratio"           // of a peer: its CPU an event by the gateway's
 	floorRatio   = "floor-ratio"         // the gateway's CPU an event by that of its floors together
 	floorAtRate  = "floor-ratio-at-rate" // the same by floors at the gateway's own rate
-	journalShare = "journal-share"       // the journal's events a second by what the disk permits
+	journalReach = "journal-reach"       // the journal's events a second by a million, or by 80 % of what the disk permits where that is less
 	missing      = "missing"             // acknowledged and not in the log, over all runs
 	madeUp       = "made-up"             // in the log and never sent, over all runs
 	doubled      = "duplicated"          // over all runs
@@ -65,7 +65,7 @@ func (l *Limit) validate(peers []Peer) error {
 		return errors.New("it needs one of at_least and at_most")
 	case l.Batch <= 0:
 		return errors.New("it needs a batch")
-	case l.Figure == floorRatio || l.Figure == floorAtRate || l.Figure == journalShare:
+	case l.Figure == floorRatio || l.Figure == floorAtRate || l.Figure == journalReach:
 		if l.Of != "" {
 			return errors.New("it is of the gateway alone")
 		}
@@ -139,8 +139,8 @@ func (r *Result) judge(l Limit) {
 		s = r.FloorRatio(l.Batch)
 	case floorAtRate:
 		s = r.FloorRatioAtRate(l.Batch)
-	case journalShare:
-		s = r.JournalShare(l.Batch)
+	case journalReach:
+		s = r.JournalReach(l.Batch)
 	}
 	j := Judged{Limit: l, Value: short(s.Median), Rounds: s.Rounds}
 	if s.Rounds == 0 {
@@ -161,7 +161,7 @@ func (r *Result) whyNot(l Limit) string {
 		return "no requests of this size were sent"
 	}
 	needed := map[string][]string{
-		cpuRatio: {l.Of}, floorRatio: {FloorHTTP, FloorProduce}, floorAtRate: {FloorHTTP, FloorProduce}, journalShare: {TollgateJournal, FloorFsync},
+		cpuRatio: {l.Of}, floorRatio: {FloorHTTP, FloorProduce}, floorAtRate: {FloorHTTP, FloorProduce}, journalReach: {TollgateJournal, FloorFsync},
 	}[l.Figure]
 	for _, name := range needed {
 		i := slices.IndexFunc(r.Entrants, func(e Entrant) bool { return e.Name == name })

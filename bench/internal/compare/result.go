@@ -258,5 +258,18 @@ func (r *Result) JournalShare(batch int) Spread {
 	return r.paired(Saturate, batch, func(of []*Run) float64 { return of[0].EventsPerS / permitted(of[0], of[1]) }, TollgateJournal, FloorFsync)
 }
 
+// JournalReach is how far the gateway on its journal is from what is asked of it: a million events a second, or 80 % of
+// what the disk permits where the disk permits less. 1 and above is there.
+func (r *Result) JournalReach(batch int) Spread {
+	return r.paired(Saturate, batch, func(of []*Run) float64 {
+		return of[0].EventsPerS / min(journalAsked, journalShareAsked*permitted(of[0], of[1]))
+	}, TollgateJournal, FloorFsync)
+}
+
+const (
+	journalAsked      = 1e6 // events a second
+	journalShareAsked = 0.8
+)
+
 // permitted is the events a second that are as many bytes as the floor synced.
 func permitted(journal, floor *Run) float64 { return floor.BytesPerS / journal.EventBytes }
