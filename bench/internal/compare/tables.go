@@ -96,18 +96,21 @@ func (r *Result) brokerKill() tables.Table {
 func (r *Result) gatewayFloors() tables.Table {
 	t := tables.Table{
 		Name: "gateway-floors", Title: "CPU µs an event of tollgate, by what reading requests and producing its batches cost alone",
-		Columns: []string{"events a request", "tollgate", FloorHTTP, FloorProduce, "batch bytes", "ratio (range)", "by floors at its rate (range)"},
+		Columns: []string{"events a request", "tollgate", FloorHTTP, FloorProduce, "batch bytes", "ratio (range)", "at its rate: " + FloorHTTP, FloorProduce, "ratio (range)"},
 	}
 	for _, b := range r.Setup.Batches {
 		s := r.FloorRatio(b)
 		if s.Rounds == 0 {
 			continue
 		}
-		cpu := func(entrant string) string {
-			return tables.Figure(over(r.runs(passOf(Saturate, entrant), entrant, b), func(r *Run) float64 { return r.CPU }).Median)
+		cpu := func(pass, entrant string) string {
+			return tables.Figure(over(r.runs(pass, entrant, b), func(r *Run) float64 { return r.CPU }).Median)
 		}
 		size := over(r.runs(Saturate, Tollgate, b), func(r *Run) float64 { return float64(r.BatchBytes) })
-		t.Rows = append(t.Rows, []string{strconv.Itoa(b), cpu(Tollgate), cpu(FloorHTTP), cpu(FloorProduce), tables.Figure(size.Median), ratioText(s), ratioText(r.FloorRatioAtRate(b))})
+		t.Rows = append(t.Rows, []string{
+			strconv.Itoa(b), cpu(Saturate, Tollgate), cpu(Saturate, FloorHTTP), cpu(Work, FloorProduce), tables.Figure(size.Median), ratioText(s),
+			cpu(AtRate, FloorHTTP), cpu(AtRate, FloorProduce), ratioText(r.FloorRatioAtRate(b)),
+		})
 	}
 	return t
 }
