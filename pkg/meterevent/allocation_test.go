@@ -60,6 +60,34 @@ func TestNothingAllocatesInTheSteadyState(t *testing.T) {
 		buf = append(buf[:0], recorder.Key()...)
 		buf = recorder.Append(buf, &ev)
 	})
+	var reader meterevent.RecordReader
+	values := recordExamples(t)
+	f("RecordReader", func() {
+		var r meterevent.Record
+		for _, value := range values {
+			if err := reader.Read(value, &r); err != nil {
+				t.Fatal(err)
+			}
+			reader.PayloadValue(&r, "a")
+		}
+	})
+	f("RequestOf, RequestIdentifier, AppendRequested", func() {
+		request := meterevent.RequestOf("acct_demo", true, "v2 meter_events", key, body, random)
+		buf = meterevent.RequestIdentifier(buf[:0], "acct_demo", true, ev.Name, key, random)
+		buf = recorder.AppendRequested(buf, &ev, request)
+	})
+	sum, number := meterevent.Decimal{}, []byte("-12345.0678901234")
+	f("Decimal", func() {
+		d, err := meterevent.ParseDecimal(number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Add(&d)
+		buf = sum.AppendText(sum.AppendBinary(buf[:0]))
+		if _, err := d.Decode(buf); err != nil {
+			t.Fatal(err)
+		}
+	})
 	f("AppendKey", func() { buf = meterevent.AppendBucket(meterevent.AppendKey(buf[:0], "acct_demo", true, ev.Name), 3) })
 	f("PayloadValue", func() { ev.PayloadValue("k") })
 	f("Deriver", func() {

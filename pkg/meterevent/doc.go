@@ -1,5 +1,5 @@
-// Package meterevent knows one meter event: how it arrives as JSON or as a form, what is allowed in it, and how it is
-// written as a record of the usage log.
+// Package meterevent knows one meter event: how it arrives as JSON or as a form, what is allowed in it, how it is
+// written as a record of the usage log and read back, and how its values are added.
 //
 // The model: a Decoder reads a request body once, from left to right, and gives back views of it. It accepts what
 // RFC 8259 and I-JSON (RFC 7493) call JSON and nothing else, by the same rules as encoding/json/v2: text that is not UTF-8,
@@ -22,9 +22,15 @@
 //	}
 //
 // Structure is judged while decoding. What Stripe judges later, and reports by a code, is judged by functions of its own:
-// CheckTimestamp and CheckValue return a Reason.
+// CheckTimestamp and CheckValue return a Reason. The other end of the log does that, and adds:
 //
-// A Decoder and a Recorder belong to one goroutine at a time; all functions may be called from any. Nothing here
-// allocates in the steady state except an error. This package will not look up meters or customers, remember
+//	var reader meterevent.RecordReader
+//	var r meterevent.Record
+//	err := reader.Read(value, &r)
+//	text, ok := reader.PayloadValue(&r, "value")
+//	number, err := meterevent.ParseDecimal(text)         // exact, as is sum.Add(&number)
+//
+// A Decoder, a Recorder and a RecordReader belong to one goroutine at a time; all functions may be called from any.
+// Nothing here allocates in the steady state except an error and its message. This package will not look up meters or customers, remember
 // identifiers, or do I/O.
 package meterevent

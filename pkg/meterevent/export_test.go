@@ -56,3 +56,18 @@ func PlainEnd(text []byte, i int) int { return plainEnd(text, i) }
 
 // AppendTime appends a time as records have it.
 func AppendTime(dst []byte, ms int64) []byte { return appendTime(dst, ms) }
+
+// ReadGeneral is Read by the general way alone.
+func (p *RecordReader) ReadGeneral(value []byte, r *Record) error {
+	p.general.options.Lenient, p.sameHead = true, false
+	return p.read(value, r)
+}
+
+// ReadFast is Read by the fast way alone.
+func (p *RecordReader) ReadFast(value []byte, r *Record) bool {
+	p.general.scratch = p.general.scratch[:0]
+	return p.fast(value, r)
+}
+
+// InWords says whether a Decimal stands in two words.
+func (d *Decimal) InWords() bool { return d.big == nil }

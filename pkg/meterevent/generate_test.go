@@ -9,22 +9,13 @@ import (
 	"testing"
 )
 
-// documentsDefault is how many generated bodies the property test reads; METEREVENT_DOCUMENTS sets another number.
+// documentsDefault is how many generated bodies the property tests read; METEREVENT_DOCUMENTS sets another number.
 const documentsDefault = 20_000
 
 // TestGeneratedDocuments reads bodies that are nearly right: a generated one, then mutations of it. With
 // GOEXPERIMENT=jsonv2 every verdict and every field is compared with encoding/json/v2's.
 func TestGeneratedDocuments(t *testing.T) {
-	documents := documentsDefault
-	if text := os.Getenv("METEREVENT_DOCUMENTS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		documents = n
-	} else if testing.Short() {
-		documents /= 10
-	}
+	documents := documentCount(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d, %d documents", seed, documents)
 	g := generator{rand.New(rand.NewPCG(seed, 0))}
@@ -41,6 +32,21 @@ func TestGeneratedDocuments(t *testing.T) {
 	if accepted < documents/4 {
 		t.Errorf("only %d events of %d documents were accepted: the generator makes nothing but rubbish", accepted, documents)
 	}
+}
+
+func documentCount(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("METEREVENT_DOCUMENTS")
+	if text == "" && testing.Short() {
+		return documentsDefault / 10
+	} else if text == "" {
+		return documentsDefault
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 type generator struct{ *rand.Rand }

@@ -4,13 +4,28 @@ package meterevent
 // error reports (Stripe API reference, event type v1.billing.meter.error_report_triggered); "" is nothing wrong.
 type Reason string
 
-// The reasons that can be known without a meter.
+// The reasons for which an event is not counted. Stripe's reference names all but InvalidRecord; NoMeter reaches
+// Stripe's users in an event type of its own, v1.billing.meter.no_meter_found.
 const (
+	// InvalidRecord: the log's record is none that a gateway writes. It came from another client of the log.
+	InvalidRecord Reason = "invalid_record"
+	NoMeter       Reason = "no_meter"
+	ArchivedMeter Reason = "archived_meter"
+	// NoCustomer: the payload lacks the meter's customer key.
+	NoCustomer Reason = "meter_event_no_customer_defined"
+	// ValueNotFound: the payload lacks the meter's value key.
+	ValueNotFound         Reason = "meter_event_value_not_found"
 	InvalidValue          Reason = "meter_event_invalid_value"
 	ValueTooManyDigits    Reason = "meter_event_value_too_many_digits"
 	TimestampInFuture     Reason = "timestamp_in_future"
 	TimestampTooFarInPast Reason = "timestamp_too_far_in_past"
+	// InvalidCancel is of an adjustment: the event was received more than CancelPastMaxMs before it.
+	InvalidCancel Reason = "invalid_cancel_configuration"
 )
+
+// CancelPastMaxMs is for how long after its receipt an event can be cancelled (Stripe API reference, meter event
+// adjustment create).
+const CancelPastMaxMs = 24 * 3600 * 1000
 
 // ValueDigitsMax is the number of significant digits that a value may have.
 const ValueDigitsMax = 15

@@ -35,6 +35,12 @@ func AppendAdjustmentRecord(dst []byte, business string, livemode bool, a *Adjus
 	return append(dst, '}', '}')
 }
 
+// AppendRequestedAdjustmentRecord is AppendAdjustmentRecord with one more member, the last, as AppendRequested has it.
+func AppendRequestedAdjustmentRecord(dst []byte, business string, livemode bool, a *Adjustment, receivedMs int64, request Request) []byte {
+	dst = AppendAdjustmentRecord(dst, business, livemode, a, receivedMs)
+	return appendRequest(dst[:len(dst)-1], request)
+}
+
 func appendHead(dst []byte, object, business string, livemode bool) []byte {
 	dst = append(dst, object...)
 	dst = appendQuoted(dst, business)

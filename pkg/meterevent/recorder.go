@@ -127,6 +127,13 @@ func (r *Recorder) Append(dst []byte, e *Event) []byte {
 	return append(dst, '}')
 }
 
+// AppendRequested is Append for the event of a synchronous request: the record has one more member, the last,
+// "request":"<32 hex digits>".
+func (r *Recorder) AppendRequested(dst []byte, e *Event, request Request) []byte {
+	dst = r.Append(dst, e)
+	return appendRequest(dst[:len(dst)-1], request)
+}
+
 // setTime writes the timestamp into middle. Times are mostly of one second, or at least of one day.
 func (r *Recorder) setTime(ms int64) {
 	milli := ms - r.second*1000
