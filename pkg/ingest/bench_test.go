@@ -28,6 +28,7 @@ func (discard) Bounds(context.Context, string, int32) (oldest, next int64, err e
 	return 0, 0, nil
 }
 func (discard) NewReader(string, int32, int64) (commitlog.Reader, error) { return nil, nil }
+func (discard) Group(string, string) commitlog.Group                     { return nil }
 
 // event is a usage record of the usual size.
 var event = []byte(`{"object":"meter_event","business":"acct_demo","livemode":false,"event_name":"api_requests","identifier":"0192f3c4-5a6b-7c8d","timestamp":"2026-11-21T12:00:00.000Z","received":"2026-11-21T12:00:00.123Z","payload":{"stripe_customer_id":"cus_1","value":"25"}}`)

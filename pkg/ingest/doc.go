@@ -9,7 +9,7 @@
 //		buf = append(buf, value…)  // encoded straight into the frame
 //		f.End(buf)
 //	}
-//	err := g.Submit(f)
+//	err := g.Submit(f)         // or SubmitAt, for who must find the last record again
 //
 // # Model
 //

@@ -148,11 +148,12 @@ func (d *drainer) take(frame []byte) {
 	}
 	receivedMs := v.receivedMs()
 	at := frameHeaderBytes
+	var b *batch
 	for range v.records() {
 		number, body, next := v.record(at)
 		at = next
 		p := &d.partitions[number]
-		b := p.last
+		b = p.last
 		if b == nil || b.bytes+recordbatch.RecordBytesMax(len(body)) > d.topic.batchBytesMax ||
 			b.builder.Records() >= d.g.cfg.BatchRecordsMax {
 			b = d.fillNext(p)
@@ -167,6 +168,7 @@ func (d *drainer) take(frame []byte) {
 			s.parts++
 		}
 	}
+	s.last, s.at.Offset = b, int64(b.builder.Records()-1)
 	d.pace.took(len(frame))
 }
 
@@ -295,6 +297,7 @@ func (d *drainer) answer(done *batch) {
 		for _, i := range b.tickets {
 			s := &d.g.tickets.slots[i]
 			s.add(err)
+			s.settle(b)
 			if s.parts--; s.parts == 0 {
 				d.g.tickets.reply(i, s.verdict())
 			}

@@ -22,7 +22,8 @@ type fakeLog struct {
 	// Nil: everything is written.
 	answer func(b *commitlog.Batch) (write bool, err error)
 
-	unknown atomic.Bool // the topic is not known yet
+	unknown  atomic.Bool // the topic is not known yet
+	baseless atomic.Bool // a batch's answer does not say where it is
 
 	mu     sync.Mutex
 	ready  error
@@ -72,7 +73,7 @@ func (l *fakeLog) Append(set []*commitlog.Batch) {
 }
 
 func (l *fakeLog) finish(b *commitlog.Batch) {
-	write, err := true, error(nil)
+	write, err, base := true, error(nil), int64(-1)
 	if l.answer != nil {
 		write, err = l.answer(b)
 	}
@@ -84,10 +85,13 @@ func (l *fakeLog) finish(b *commitlog.Batch) {
 	l.counts = append(l.counts, b.Records)
 	if write {
 		recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
+		if !l.baseless.Load() {
+			base = int64(len(l.kept[b.Partition]))
+		}
 		l.kept[b.Partition] = append(l.kept[b.Partition], scan(l.t, b)...)
 	}
 	l.mu.Unlock()
-	b.Err = err
+	b.Base, b.Err = base, err
 	b.Done(b)
 }
 
@@ -149,3 +153,5 @@ func (l *fakeLog) Bounds(context.Context, string, int32) (oldest, next int64, er
 func (l *fakeLog) NewReader(string, int32, int64) (commitlog.Reader, error) {
 	return nil, fmt.Errorf("not in this fake")
 }
+
+func (l *fakeLog) Group(string, string) commitlog.Group { return nil }

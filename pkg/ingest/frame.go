@@ -108,6 +108,14 @@ func varintBytes(n int) int { return (bits.Len64(uint64(n)<<1|1) + 6) / 7 }
 // Records is the number of records ended.
 func (f *Frame) Records() int { return f.records }
 
+// Partition is where the record ended last goes; -1 while the log does not know the topic, and of an empty frame.
+func (f *Frame) Partition() int32 {
+	if f.topic == nil || f.records == 0 {
+		return -1
+	}
+	return int32(binary.LittleEndian.Uint32(f.buf[f.recordAt:]))
+}
+
 // Release gives back a frame that will not be submitted.
 func (f *Frame) Release() {
 	if cap(f.buf) <= framePooledBytesMax {

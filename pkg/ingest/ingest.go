@@ -98,17 +98,24 @@ func (g *Ingester) topicNow() *topic {
 // error wraps commitlog.ErrUnavailable (nothing was written, and may be later), ErrRefused (nothing was written, nor ever
 // will be) or ErrUnknown (also when a part was written and another was not), and says in words what the log said.
 func (g *Ingester) Submit(f *Frame) error {
+	_, err := g.SubmitAt(f)
+	return err
+}
+
+// SubmitAt is Submit, and tells where the frame's last record is. Partition and offset are -1 when the error is not nil,
+// and for an empty frame.
+func (g *Ingester) SubmitAt(f *Frame) (Position, error) {
 	if f.valueAt != 0 {
 		panic("BUG: ingest: Submit of a frame with a record begun and not ended")
 	}
 	if f.records == 0 {
 		f.Release()
-		return nil
+		return nowhere, nil
 	}
 	ticket, err := g.enqueue(f)
 	f.Release() // what matters is in the ring now
 	if err != nil {
-		return err
+		return nowhere, err
 	}
 	return g.tickets.wait(ticket, g.orphan)
 }

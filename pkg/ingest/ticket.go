@@ -46,13 +46,15 @@ type slot struct {
 	// nextFree is the number of the next free slot, plus one, while this one is in the free list.
 	nextFree atomic.Uint32
 	token    chan struct{} // one slot
-	// answer is written by the drainer before it moves the state to answered, read by the handler after.
+	// answer and at are written by the drainer before it moves the state to answered, read by the handler after.
 	answer error
+	at     Position
 
 	// The drainer's, while the slot is taken:
-	parts  int   // batches that hold records of the frame and have not come back
-	worst  error // the gravest outcome so far
-	stored bool  // one of the batches is durable
+	parts  int32  // batches that hold records of the frame and have not come back
+	stored bool   // one of the batches is durable
+	worst  error  // the gravest outcome so far
+	last   *batch // the one that holds the frame's last record, at.Offset records from its first until it comes back
 }
 
 // table is all tickets there are. Free slots form a stack, so that the one used last, which is in the cache, is used
@@ -128,16 +130,20 @@ func (t *table) slotOf(ticket uint64) (*slot, uint32) {
 }
 
 // wait is the handler's: it waits for the token, reads the answer and leaves. orphan is the answer to a ticket whose
-// outcome is not known.
-func (t *table) wait(ticket uint64, orphan error) error {
+// outcome is not known. The position is nowhere unless the answer is nil.
+func (t *table) wait(ticket uint64, orphan error) (Position, error) {
 	s, i := t.slotOf(ticket)
 	<-s.token
 	var answer error
 	switch phase := s.state.Load() & phaseMask; phase {
 	case phaseAnswered:
+		at := s.at // before the slot is another's
 		answer, s.answer = s.answer, nil
 		t.put(i)
-		return answer
+		if answer != nil {
+			at = nowhere
+		}
+		return at, answer
 	case phaseAbandoned:
 		answer = ErrTimeout
 	case phaseOrphaned:
@@ -146,7 +152,7 @@ func (t *table) wait(ticket uint64, orphan error) error {
 		panic(fmt.Sprintf("BUG: ingest: a token in phase %d of slot %d", phase, i))
 	}
 	t.leave(i)
-	return answer
+	return nowhere, answer
 }
 
 // leave is for handler and drainer of an abandoned or orphaned slot. The second one frees it.
@@ -161,7 +167,7 @@ func (t *table) meet(ticket uint64) bool {
 	s, i := t.slotOf(ticket)
 	state := ticket>>generationShift<<generationShift | phaseQueued
 	if s.state.CompareAndSwap(state, state^phaseQueued|phaseTaken) {
-		s.parts, s.worst, s.stored = 0, nil, false
+		s.parts, s.worst, s.stored, s.last = 0, nil, false, nil
 		return true
 	}
 	if invariants.Enabled {

@@ -58,13 +58,13 @@ func TestATicketIsAnsweredOnceWhoeverIsFirst(t *testing.T) {
 				var got error
 				if handlerFirst {
 					var wg sync.WaitGroup
-					wg.Go(func() { got = tb.wait(ticket, errOrphan) })
+					wg.Go(func() { _, got = tb.wait(ticket, errOrphan) })
 					runtime.Gosched()
 					c.do(tb, ticket)
 					wg.Wait()
 				} else {
 					c.do(tb, ticket)
-					got = tb.wait(ticket, errOrphan)
+					_, got = tb.wait(ticket, errOrphan)
 				}
 				if got != c.want {
 					t.Errorf("%s: answer %v, want %v", c.name, got, c.want)
@@ -129,7 +129,7 @@ func TestTicketsUnderRace(t *testing.T) {
 				}
 				f := frame{ticket, errors.New("its own answer"), new(atomic.Bool)}
 				frames <- f
-				switch got := tb.wait(ticket, errOrphan); {
+				switch _, got := tb.wait(ticket, errOrphan); {
 				case got == f.answer && f.taken.Load():
 				case got == ErrTimeout && !f.taken.Load():
 				case got == errOrphan: // the drainer may not have noted yet that it took the frame
