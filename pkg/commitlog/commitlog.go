@@ -79,6 +79,9 @@ type Log interface {
 	// NewReader reads one partition in order, from offset on.
 	NewReader(topic string, partition int32, offset int64) (Reader, error)
 
+	// Group makes this process a member of the group of that name on the topic, once its Run is called.
+	Group(topic, name string) Group
+
 	// Ready is nil when an append would be acknowledged now, as far as the log knows; otherwise the error says why
 	// not and what a person can do about it.
 	Ready() error

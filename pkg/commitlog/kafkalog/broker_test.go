@@ -170,3 +170,36 @@ func TestATopicMadeAgainWithFewerPartitionsUnderLoad(t *testing.T) {
 	default:
 	}
 }
+
+func TestACompactedTopicIsMadeAndComparedAndRefusesWhatTheJournalRefuses(t *testing.T) {
+	c := kafkatest.Start(t, kafkatest.Options{})
+	opened := func(lag string) (*kafkalog.Log, *notices) {
+		told := new(notices)
+		log := openReady(t, c.Brokers, func(config *kafkalog.Config) {
+			config.Notify = told.take
+			config.Topics = []kafkalog.TopicConfig{{Name: usage, Partitions: 1, Configs: map[string]string{
+				"cleanup.policy": "compact", "min.compaction.lag.ms": lag,
+			}}}
+		})
+		until(t, func() bool { return len(told.texts(kafkalog.NoticeReady)) == 1 }, func() string { return "no notice of being ready" })
+		return log, told
+	}
+	log, told := opened("3024000000")
+	if differs := told.texts(kafkalog.NoticeTopicDiffers); len(differs) != 0 {
+		t.Errorf("a topic that was made as configured differs: %q", differs)
+	}
+	_, told = opened("86400000")
+	if got, want := strings.Join(told.texts(kafkalog.NoticeTopicDiffers), "\n"), "min.compaction.lag.ms is 3024000000, configured is 86400000"; !strings.Contains(got, want) {
+		t.Errorf("no notice says %q; there are:\n%s", want, got)
+	}
+	var b recordbatch.Builder
+	b.Reset(nil)
+	b.Append(time.Now().UnixMilli(), recordbatch.AppendBody(nil, nil, []byte("no key")))
+	keyless := &commitlog.Batch{Topic: usage, Records: 1, Bytes: b.Seal()}
+	if err := commitlog.AppendWait(t.Context(), log, keyless); !errors.Is(err, commitlog.ErrRefused) {
+		t.Errorf("a record without a key: %v, want ErrRefused", err)
+	}
+	if b := append1(t, log, 0, "with a key"); b.Err != nil || b.Base != 0 {
+		t.Errorf("the next one: offset %d, %v", b.Base, b.Err)
+	}
+}

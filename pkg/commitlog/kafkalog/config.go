@@ -94,6 +94,10 @@ const (
 	// NoticeProducerReplaced: the broker did not know where our sequence stood. After an unclean leader election this is
 	// the sign that acknowledged records were lost by the cluster.
 	NoticeProducerReplaced = "producer_replaced"
+	// NoticeGroupJoined: a member of a group has got its share of the topic's partitions.
+	NoticeGroupJoined = "group_joined"
+	// NoticeGroupLost: a member of a group runs no partitions, and Text says why. It tries on.
+	NoticeGroupLost = "group_lost"
 )
 
 // requestBytesMax bounds one request; brokers refuse more than socket.request.max.bytes, 100 MiB by default.

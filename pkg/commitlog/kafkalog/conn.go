@@ -126,6 +126,9 @@ func (c *conn) negotiate() error {
 	for _, v := range versions.ApiKeys {
 		key := protocol.ApiKey(v.ApiKey)
 		chosen[key] = key.SelectVersion(v.MinVersion, v.MaxVersion)
+		if most, bounded := groupVersionMax[key]; bounded {
+			chosen[key] = min(chosen[key], most)
+		}
 	}
 	c.kafka.SetVersions(chosen)
 	c.produceVersion = min(chosen[protocol.Produce], produceVersionMax)

@@ -11,6 +11,7 @@ type counts struct {
 	retries    *metrics.Counter
 	lost       *metrics.Counter
 	answers    *metrics.LabelSet
+	joins      *metrics.Counter
 }
 
 func (c *counts) register(r *metrics.Registry, l *Log) {
@@ -20,6 +21,7 @@ func (c *counts) register(r *metrics.Registry, l *Log) {
 	c.batchBytes = r.Histogram("tollgate_kafka_batch_bytes", "Size of a record batch as sent.", metrics.Bytes)
 	c.retries = r.Counter("tollgate_kafka_retries_total", "Batches that had to be sent again.")
 	c.lost = r.Counter("tollgate_kafka_attempts_lost_total", "Requests that failed without an answer, dialling included.")
+	c.joins = r.Counter("tollgate_kafka_group_joins_total", "Generations of consumer groups in which this process got its share.")
 	c.answers = r.LabelSet("tollgate_kafka_errors_total", "Errors that brokers answered batches with.", "error", len(rules))
 	r.GaugeFunc("tollgate_kafka_open_batches", "Batches handed over and not completed.", func() float64 {
 		l.mu.Lock()

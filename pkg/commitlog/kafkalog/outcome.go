@@ -194,6 +194,9 @@ func (e *brokerError) Error() string {
 	if name, known := adminErrors[e.code]; known {
 		r = rule{name: name, reason: "see Kafka's protocol error codes"}
 	}
+	if named, known := groupErrors[e.code]; known {
+		r = named
+	}
 	if e.message != "" {
 		return fmt.Sprintf("Kafka answered %s (%d): %s (%s)", r.name, e.code, r.reason, e.message)
 	}

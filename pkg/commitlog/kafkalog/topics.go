@@ -134,6 +134,21 @@ func (c *control) compare(want TopicConfig, seen *metadata.ResponseTopic) {
 	}
 }
 
+// noteGrown tells of partitions that were added since the log was opened: nothing is written to them, and no group of ours
+// runs them, until it is opened again.
+func (c *control) noteGrown(picture *metadata.Response) {
+	for i := range picture.Topics {
+		seen := &picture.Topics[i]
+		t := c.log.topics[seen.Name]
+		if t == nil {
+			continue
+		}
+		if n, had := len(seen.Partitions), len(t.all()); n > had && had > 0 {
+			c.differs(seen.Name, "it has %d partitions now and had %d at the start; restart every gateway to use them", n, had)
+		}
+	}
+}
+
 // differs tells a difference once: what fails later makes watch come by here again.
 func (c *control) differs(topic, format string, args ...any) {
 	c.tell(Notice{NoticeTopicDiffers, topic, fmt.Sprintf(format, args...)})

@@ -151,6 +151,7 @@ func (c *control) look() error {
 		}
 	}
 	c.log.install(picture)
+	c.noteGrown(picture)
 	if c.log.shortOfReplicas() {
 		// The remedy may be another min.insync.replicas, of which nobody would tell us.
 		if err := c.readSettings(picture); err != nil && !errors.Is(err, errBeingMade) {

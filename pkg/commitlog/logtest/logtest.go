@@ -54,6 +54,11 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		{"after Close appends complete with ErrClosed", testClosed},
 		{"Close waits for what was handed over", testCloseWaits},
 		{"what was acknowledged is there when opened again", testReopen},
+		{"a group's only member runs every partition, and leaves them free", testGroupOfOne},
+		{"Own that returns early is called again", testOwnAgain},
+		{"Run waits for every Own, and Commit for nothing", testGroupSlowOwn},
+		{"a group that has ended runs nothing, one without a topic is hopeless", testGroupEnded},
+		{"a group ends with its log", testGroupClosed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := open(t)
