@@ -41,7 +41,7 @@ func (j *Journal) reserveAhead() {
 // extend reserves up to a chunk behind the position, within the segment, when less than half of it is left. The error
 // is a refusal that may be gone later: as a rule that the disk is full, which is met here rather than in a write.
 func (p *partition) extend(chunk int64) error {
-	end := min(p.position+chunk, p.cfg.SegmentBytes)
+	end := min(p.position+chunk, p.segmentBytes())
 	from := max(p.ahead.end, p.position)
 	switch {
 	case p.file == nil || p.ahead.never || p.held() >= chunk/2 || end-from < blockBytes:

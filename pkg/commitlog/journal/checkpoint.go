@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"tollgate/internal/vfs"
 )
@@ -51,12 +52,15 @@ type checkpoint struct {
 	file     vfs.File // nil: it has to be made anew
 	sequence uint64
 	slot     int64
-	dirty    bool // a mark was written and not synced
-	buf      [slotBytes]byte
+	dirty    bool  // a mark was written and not synced
+	base     int64 // of the mark written last
+	// durable is the base of the segment in the last mark that is durable. The janitor reads it.
+	durable atomic.Int64
+	buf     [slotBytes]byte
 }
 
-func newCheckpoint(fs vfs.FS, dir string) checkpoint {
-	return checkpoint{fs: fs, path: filepath.Join(dir, checkpointName)}
+func newCheckpoint(fs vfs.FS, dir string) *checkpoint {
+	return &checkpoint{fs: fs, path: filepath.Join(dir, checkpointName)}
 }
 
 // read returns the newest whole mark, its slot and sequence; false when there is none.
@@ -109,6 +113,7 @@ func (c *checkpoint) create(m mark) error {
 		return errors.Join(err, f.Close())
 	}
 	c.file, c.slot, c.dirty = f, 0, false
+	c.durable.Store(m.base)
 	return nil
 }
 
@@ -119,7 +124,7 @@ func (c *checkpoint) write(m mark) error {
 	}
 	c.sequence++
 	c.encode(m)
-	c.dirty = true
+	c.dirty, c.base = true, m.base
 	if _, err := c.file.WriteAt(c.slot*slotDistance, c.buf[:]); err != nil {
 		c.discard()
 		return err
@@ -137,6 +142,7 @@ func (c *checkpoint) sync() error {
 		return err
 	}
 	c.slot, c.dirty = 1-c.slot, false
+	c.durable.Store(c.base)
 	return nil
 }
 

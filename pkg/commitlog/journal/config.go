@@ -49,6 +49,12 @@ type TopicConfig struct {
 	// RetentionBytes is how much of each partition is kept, at least: the oldest segment goes when the others are
 	// this large without it. 0: everything.
 	RetentionBytes int64
+	// Compact keeps, of records with the same key, only the newest: see compact.go. Records without a key are refused.
+	Compact bool
+	// CompactAge leaves records alone that are younger, both as what is removed and as what supersedes others. 0: none.
+	CompactAge time.Duration
+	// SegmentBytes is Config.SegmentBytes for this topic. 0: the same. Smaller makes compaction and retention finer.
+	SegmentBytes int64
 }
 
 const (
@@ -68,10 +74,13 @@ const (
 	spaceEvery           = 100 * time.Millisecond
 	retryAfterMin        = 100 * time.Millisecond
 	retryAfterMax        = 5 * time.Second
-	indexEvery           = 1 << 20   // bytes of a segment between two entries of its index
-	readBytes            = 256 << 10 // of a segment in one read
-	decompressedBytesMax = 64 << 20  // of one batch; ours are not compressed, a repaired journal may hold others
-	segmentsPerAge       = 8         // a segment is closed after this part of its topic's retention
+	indexEvery           = 1 << 20        // bytes of a segment between two entries of its index
+	readBytes            = 256 << 10      // of a segment in one read
+	decompressedBytesMax = 64 << 20       // of one batch; ours are not compressed, a repaired journal may hold others
+	segmentsPerAge       = 8              // a segment is closed after this part of its topic's retention, or age of compaction
+	compactBytesMax      = 32 << 20       // read or rewritten in a round of the janitor; one segment may be larger
+	compactKeysMax       = 1 << 20        // noted in a pass, of some 50 bytes each
+	tombstoneAgeMin      = 24 * time.Hour // Kafka's delete.retention.ms: so long may a reader take to catch up
 )
 
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,200}$`)
@@ -115,6 +124,9 @@ func (c *Config) validate() error {
 		f(!seen[t.Name], "topic %q is configured twice", t.Name)
 		f(t.Partitions > 0, "topic %q has %d partitions", t.Name, t.Partitions)
 		f(t.RetentionAge >= 0 && t.RetentionBytes >= 0, "topic %q keeps %v and %d bytes", t.Name, t.RetentionAge, t.RetentionBytes)
+		f(t.CompactAge >= 0 && (t.Compact || t.CompactAge == 0), "topic %q is compacted after %v: want none, or Compact", t.Name, t.CompactAge)
+		f(t.SegmentBytes == 0 || t.SegmentBytes >= recordbatch.HeaderBytes && t.SegmentBytes <= segmentBytesLimit,
+			"topic %q has segments of %d bytes: want %d to %d", t.Name, t.SegmentBytes, recordbatch.HeaderBytes, segmentBytesLimit)
 		seen[t.Name] = true
 	}
 	if len(faults) > 0 {

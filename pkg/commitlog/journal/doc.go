@@ -17,7 +17,7 @@
 // came while the last one ran, and no time is spent waiting for company. Batches are checked and their CRC computed
 // in Append, in the caller's goroutine. After a group is acknowledged, disk space is reserved for the next ones behind
 // the end of the file, whose size stays that of its batches: see type ahead. Another goroutine, the janitor, removes
-// what retention no longer keeps. Readers have file handles of their own, and see only what is durable.
+// what retention no longer keeps, and takes superseded records out of topics that are compacted: see type compaction. Readers have file handles of their own, and see only what is durable.
 //
 // # What is assumed of the disk
 //
@@ -52,10 +52,13 @@
 //     and Ready says why not. A disk that is full is no reason to give a file up, if what was written can be cut.
 //     A file that was removed under the running gateway is given up in the same way, at the next group.
 //  13. Segments are removed oldest first, each durably before the next, so a crash leaves no gap.
+//  14. Compaction puts a durable file of the same span in a closed segment's place by rename, oldest first, each durably
+//     before the next. It never touches the segment that the last durable checkpoint has a position in, nor a later one.
+//     So a crash leaves of each segment the old file or the new one, and both fold to the same state.
 //
 // All methods may be called from many goroutines at once. One process at a time may use a directory: the caller holds
 // a lock on it (vfs.Lock). Verify, Dump and Repair are for a journal that is not open.
 //
-// The journal will not compact, compress, or replicate; it keeps no producer state, so a batch handed over twice is in
-// it twice; and it never removes or overwrites durable bytes, except by retention.
+// The journal will not compress or replicate; it keeps no producer state, so a batch handed over twice is in it twice;
+// and it never removes or overwrites durable bytes, except by retention and, of a topic that asks for it, compaction.
 package journal

@@ -109,6 +109,9 @@ func (p *found) dumpSegment(
 		return false, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if s.end, err = f.Size(); err != nil { // compaction may have put another file there
+		return false, err
+	}
 	w := newWalker(f, s.end, 0, s.base, limit)
 	var scanner recordbatch.Scanner
 	for {

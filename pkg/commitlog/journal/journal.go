@@ -172,8 +172,25 @@ func (j *Journal) accept(b *commitlog.Batch) error {
 		return fmt.Errorf("%w: %d records in %d bytes, but its header says %d up to offset delta %d in %d bytes",
 			commitlog.ErrRefused, b.Records, len(b.Bytes), h.Records, h.LastOffsetDelta, h.Length)
 	}
+	if p := j.partition(b.Topic, b.Partition); p.topic.Compact {
+		if err := wantKeys(b.Bytes); err != nil {
+			return fmt.Errorf("%w: topic %q is compacted: %w", commitlog.ErrRefused, b.Topic, err)
+		}
+	}
 	recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
 	return nil
+}
+
+// wantKeys refuses what compaction could not keep. Kafka answers the same with INVALID_RECORD.
+func wantKeys(batch []byte) error {
+	var s recordbatch.Scanner
+	_ = s.Reset(batch, decompressedBytesMax) // Err says the same
+	for s.Next() {
+		if s.Record().Key == nil {
+			return errors.New("a record has no key")
+		}
+	}
+	return s.Err()
 }
 
 // partition returns nil when there is no such one.

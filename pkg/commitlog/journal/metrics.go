@@ -14,6 +14,7 @@ type meters struct {
 	poisoned     *metrics.Counter
 	torn         *metrics.Counter
 	removed      *metrics.Counter
+	compacted    *metrics.Counter
 	free         *metrics.Gauge
 }
 
@@ -30,6 +31,7 @@ func newMeters(r *metrics.Registry) *meters {
 		poisoned:     r.Counter("tollgate_journal_poisoned_total", "Segment files given up after a failed write or fsync, or since they were removed."),
 		torn:         r.Counter("tollgate_journal_torn_bytes_total", "Bytes cut at start behind the last complete batch."),
 		removed:      r.Counter("tollgate_journal_removed_bytes_total", "Bytes removed by retention."),
+		compacted:    r.Counter("tollgate_journal_compacted_records_total", "Superseded records removed by compaction."),
 		free:         r.Gauge("tollgate_journal_free_bytes", "Free bytes on the journal's file system at the last look."),
 	}
 }

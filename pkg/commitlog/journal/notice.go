@@ -36,6 +36,8 @@ const (
 	Unavailable      Event = "appends are refused"            // see Err; Journal.Ready says the same
 	Recovered        Event = "appends are taken again"        // after Unavailable
 	Removed          Event = "segment removed by retention"   // Bytes long
+	Compacted        Event = "segment compacted"              // by Bytes
+	CompactionFailed Event = "segment can not be compacted"   // it is tried again
 	RetentionFailed  Event = "segment can not be removed"     // it is tried again
 	CheckpointFailed Event = "checkpoint can not be written"  // appends go on; a torn tail is harder to tell from rot
 	NotReserved      Event = "no space can be reserved"       // ahead of the writes; appends go on as long as the disk takes them

@@ -29,7 +29,7 @@ type partition struct {
 	file       vfs.File // of the active segment; nil when it was given up and there is no new one yet
 	position   int64    // where the next batch goes: the durable end of the active segment
 	ahead      ahead
-	checkpoint checkpoint
+	checkpoint *checkpoint
 	synced     time.Time // when the checkpoint was synced last
 	lagging    bool      // the checkpoint: it could not be written or synced last time
 	pending    []*commitlog.Batch
@@ -39,6 +39,7 @@ type partition struct {
 	retryAt    time.Time
 
 	retainFault string // the janitor's: what it has told last
+	compaction  compaction
 
 	mu       sync.Mutex
 	segments []*segment    // oldest first, the last one active; at least one. Guarded by mu, as all below
@@ -76,7 +77,7 @@ func (p *partition) load() error {
 			return p.refuse(fmt.Errorf("a new segment can not be begun: %w", err))
 		}
 	}
-	room := max(p.cfg.SegmentBytes-p.position, int64(len(p.pending[0].Bytes)))
+	room := max(p.segmentBytes()-p.position, int64(len(p.pending[0].Bytes)))
 	for _, b := range p.pending {
 		if f.bytes+int64(len(b.Bytes)) > min(room, groupBytesMax) && len(f.batches) > 0 {
 			break
@@ -95,12 +96,23 @@ func (p *partition) full(bytes int64) bool {
 	if p.position == 0 {
 		return false
 	}
-	if p.position+bytes > p.cfg.SegmentBytes {
+	if p.position+bytes > p.segmentBytes() {
 		return true
 	}
 	age := p.topic.RetentionAge / segmentsPerAge
+	if compact := p.topic.CompactAge / segmentsPerAge; age == 0 || compact > 0 && compact < age {
+		age = compact
+	}
 	first := time.UnixMilli(p.active.times.first)
 	return age > 0 && p.cfg.Now().Sub(first) >= age
+}
+
+// segmentBytes is the size at which a segment is closed.
+func (p *partition) segmentBytes() int64 {
+	if p.topic.SegmentBytes > 0 {
+		return p.topic.SegmentBytes
+	}
+	return p.cfg.SegmentBytes
 }
 
 // flush writes the flight behind the durable end and makes it durable, and now and then the last checkpoint with it.

@@ -15,22 +15,24 @@ import (
 // reader is a commitlog.Reader of one partition. It has its own file handle, so that neither the committer nor
 // retention know of it.
 type reader struct {
-	p       *partition
-	offset  int64 // of the next record
-	base    int64 // of the segment that w walks through
-	file    vfs.File
-	w       *walker
-	scanner recordbatch.Scanner
-	records []recordbatch.Record
+	p        *partition
+	offset   int64 // of the next record
+	base     int64 // of the segment that w walks through
+	rewrites int   // of this segment, when its file was opened
+	file     vfs.File
+	w        *walker
+	scanner  recordbatch.Scanner
+	records  []recordbatch.Record
 }
 
 // view is the part of a segment that may be read now.
 type view struct {
-	path  string
-	base  int64
-	end   int64 // bytes
-	limit int64 // offset behind the last readable record
-	start indexEntry
+	path     string
+	base     int64
+	end      int64 // bytes
+	limit    int64 // offset behind the last readable record
+	start    indexEntry
+	rewrites int
 }
 
 // NewReader implements commitlog.Log. Next returns what is in one batch, a *RotError when it is damaged.
@@ -64,16 +66,19 @@ func (r *reader) Next(ctx context.Context) ([]recordbatch.Record, error) {
 			return nil, err
 		}
 		records, err := r.batch(v)
+		if errors.Is(err, errRewritten) {
+			continue
+		}
 		if err != nil || len(records) > 0 {
 			return records, err
 		}
-		// The batch is a gap that Repair has left.
+		// The batch is a gap that Repair or compaction has left.
 	}
 }
 
 // batch returns the records of the batch that holds the reader's offset, and goes past it.
 func (r *reader) batch(v view) ([]recordbatch.Record, error) {
-	if r.file == nil || r.base != v.base {
+	if r.file == nil || r.base != v.base || r.rewrites != v.rewrites {
 		if err := r.open(v); err != nil {
 			return nil, err
 		}
@@ -128,7 +133,21 @@ func (p *partition) viewLocked(offset int64) view {
 		i--
 	}
 	s := p.segments[i]
-	return view{path: s.path, base: s.base, end: s.end, limit: limit, start: s.seek(offset)}
+	return view{path: s.path, base: s.base, end: s.end, limit: limit, start: s.seek(offset), rewrites: s.rewrites}
+}
+
+// errRewritten: the segment was compacted since it was looked up, and the file that was opened may be either.
+var errRewritten = errors.New("the segment was compacted meanwhile")
+
+// current tells whether a view is still true.
+func (p *partition) current(v view, offset int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if offset < p.segments[0].base {
+		return true // retention took it
+	}
+	now := p.viewLocked(offset)
+	return now.base == v.base && now.rewrites == v.rewrites
 }
 
 // open opens the segment and goes to the batch that holds the offset.
@@ -146,7 +165,10 @@ func (r *reader) open(v view) error {
 	if err != nil {
 		return err
 	}
-	r.file, r.base = f, v.base
+	if !r.p.current(v, r.offset) {
+		return errors.Join(errRewritten, f.Close())
+	}
+	r.file, r.base, r.rewrites = f, v.base, v.rewrites
 	r.w = newWalker(f, v.end, v.start.position, v.start.offset, v.limit)
 	// Headers tell where to begin; only what is handed out is checked in full.
 	for r.w.look(false) && r.w.header.NextOffset() <= r.offset {

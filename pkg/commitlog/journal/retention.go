@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// clean is the janitor: the goroutine that removes old segments.
+// clean is the janitor: the goroutine that removes and compacts old segments.
 func (j *Journal) clean() {
 	defer close(j.janitor)
 	ticker := time.NewTicker(retentionEvery)
@@ -14,6 +14,7 @@ func (j *Journal) clean() {
 	for {
 		for _, p := range j.partitions {
 			p.retain()
+			j.compact(p)
 		}
 		select {
 		case <-ticker.C:

@@ -200,7 +200,7 @@ func (s *salvage) restore(from, to int64, reason string) int64 {
 		return to
 	}
 	base := s.endsAt(to) - count
-	if base < s.next || base-s.next > int64(len(s.b)) {
+	if base < s.next || s.limit < 0 && base-s.next > int64(len(s.b)) {
 		base = s.next
 	}
 	s.flaws = append(s.flaws, flaw{position: from, offsets: base - s.next, first: s.next, reason: reason, restored: true})

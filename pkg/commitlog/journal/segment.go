@@ -23,6 +23,8 @@ type segment struct {
 	// times are known of the active segment, and of a closed one once somebody has walked through it.
 	times times
 	index []indexEntry
+	// rewrites counts how often compaction has put another file in this one's place.
+	rewrites int
 }
 
 // times are the bounds of a segment's record timestamps, in ms. known is false of an empty segment too.

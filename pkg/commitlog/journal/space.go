@@ -68,6 +68,20 @@ func (s *space) look(bytes int64) error {
 	return err
 }
 
+// spare returns nil when a file of so many bytes may be there for a while without touching the reserve.
+func (s *space) spare(bytes int64) error {
+	got, err := s.cfg.FS.Space(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got.Free-bytes < s.reserve {
+		return fmt.Errorf("%d bytes are free, and %d would be needed beside the reserve of %d", got.Free, bytes, s.reserve)
+	}
+	return nil
+}
+
 // spend counts off what was written.
 func (s *space) spend(bytes int64) {
 	s.mu.Lock()

@@ -38,7 +38,7 @@ func findPartitions(fs vfs.FS, dir string) ([]*found, error) {
 		}
 		p := &found{dir: filepath.Join(dir, e.Name), topic: topic, partition: int32(n)}
 		saved := newCheckpoint(fs, p.dir)
-		p.savedIn = &saved
+		p.savedIn = saved
 		if p.saved, p.hasSaved, err = saved.read(); err != nil {
 			return nil, err
 		}

@@ -63,8 +63,6 @@ func (w *walker) look(full bool) bool {
 		w.fault = "the file ends in the middle of a batch"
 	case h.BaseOffset != w.offset:
 		w.fault = fmt.Sprintf("a batch begins with offset %d instead of %d", h.BaseOffset, w.offset)
-	case h.Records != h.LastOffsetDelta+1 && h.Records != 0: // none: Repair left a gap
-		w.fault = fmt.Sprintf("a batch of %d records spans %d offsets", h.Records, h.LastOffsetDelta+1)
 	case w.limit >= 0 && h.NextOffset() > w.limit:
 		w.fault = fmt.Sprintf("a batch reaches offset %d, the next segment begins with %d", h.NextOffset(), w.limit)
 	case full:
