@@ -45,6 +45,7 @@ const (
 	statusNotFound                    = 404
 	statusMethodNotAllowed            = 405
 	statusRequestTimeout              = 408
+	statusConflict                    = 409
 	statusRequestEntityTooLarge       = 413
 	statusUnsupportedMediaType        = 415
 	statusExpectationFailed           = 417
@@ -60,6 +61,7 @@ const (
 	typeAPI            = "api_error"
 	typeRateLimit      = "rate_limit"
 	typeSessionExpired = "temporary_session_expired"
+	typeIdempotency    = "idempotency_error"
 )
 
 // Error gives the refusal in one line, for logs and tests.

@@ -84,31 +84,41 @@ const badText = "not valid: it must be percent-encoded UTF-8 without NUL."
 // decode appends raw, decoded, to f.text and returns where it is.
 func (f *Form) decode(raw []byte) (at [2]int32, ok bool) {
 	from := len(f.text)
+	f.text, ok = unescape(f.text, raw, ' ')
+	return [2]int32{int32(from), int32(len(f.text))}, ok
+}
+
+// AppendUnescaped appends a part of a path with its percent escapes undone; ok is false when it is not percent-encoded
+// UTF-8 without NUL. Other than in a form, a plus sign is one.
+func AppendUnescaped(dst, part []byte) (text []byte, ok bool) {
+	return unescape(dst, part, '+')
+}
+
+// unescape appends raw with its percent escapes undone and plus in the place of plus signs.
+func unescape(dst, raw []byte, plus byte) (text []byte, ok bool) {
+	from := len(dst)
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
 		switch c {
 		case '+':
-			c = ' '
+			c = plus
 		case '%':
 			if i+2 >= len(raw) {
-				return at, false
+				return dst, false
 			}
 			high, low := unhex(raw[i+1]), unhex(raw[i+2])
 			if high > 15 || low > 15 {
-				return at, false
+				return dst, false
 			}
 			c = high<<4 | low
 			i += 2
 		}
 		if c == 0 {
-			return at, false
+			return dst, false
 		}
-		f.text = append(f.text, c)
+		dst = append(dst, c)
 	}
-	if !utf8.Valid(f.text[from:]) {
-		return at, false
-	}
-	return [2]int32{int32(from), int32(len(f.text))}, true
+	return dst, utf8.Valid(dst[from:])
 }
 
 // unhex is the value of a hex digit, 255 for any other byte.

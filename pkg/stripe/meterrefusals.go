@@ -45,3 +45,59 @@ func PayloadInvalidValue[T string | []byte](value T, param string) *Error {
 	e.Param = clip(param)
 	return e
 }
+
+// PayloadNoValue: the payload lacks key, the meter's value key. param is the payload's name for it.
+func PayloadNoValue(key, param string) *Error {
+	e := invalidRequest(statusBadRequest, "payload_no_value_defined",
+		"The payload has no value: the meter expects it under the key '"+clip(key)+"'.")
+	e.Param = clip(param)
+	return e
+}
+
+// NoMeter: no meter has the event name.
+func NoMeter[T string | []byte](eventName T) *Error {
+	e := invalidRequest(statusBadRequest, "no_meter", "No meter was found matching event_name '"+clip(eventName)+"'.")
+	e.Param = "event_name"
+	return e
+}
+
+// ArchivedMeter: the meter of the event name is inactive.
+func ArchivedMeter[T string | []byte](eventName T) *Error {
+	e := invalidRequest(statusBadRequest, "archived_meter", "The meter with event_name '"+clip(eventName)+"' is inactive. Reactivate it to send events to it.")
+	e.Param = "event_name"
+	return e
+}
+
+// DuplicateMeterEvent: another event of the meter was counted under the identifier. Clients match on the sentence; the
+// identifier, which is bounded by the rules of events, is whole in it.
+func DuplicateMeterEvent(identifier []byte) *Error {
+	return invalidRequest(statusBadRequest, "duplicate_meter_event", "An event already exists with identifier "+string(identifier)+".")
+}
+
+// EventRefused: the event was refused when it was counted. code is that of the v2 reference, message a whole sentence.
+func EventRefused(code, message string) *Error {
+	return invalidRequest(statusBadRequest, code, message)
+}
+
+// CancelTooLate: the event to be cancelled was received more than 24 hours before.
+func CancelTooLate(identifier []byte) *Error {
+	e := invalidRequest(statusBadRequest, "invalid_cancel_configuration",
+		"The event with identifier '"+clip(identifier)+"' can not be cancelled: it was received more than 24 hours ago.")
+	return e
+}
+
+// OwnerAway: who counts the meter's events can not be asked now.
+func OwnerAway() *Error {
+	return Unavailable("The gateway that counts this meter's events can not be reached now.")
+}
+
+// VerdictUnknown: the request is stored, and what became of it could not be learnt. identifier is that of its event, which
+// the gateway may have made.
+func VerdictUnknown[T string | []byte](identifier T) *Error {
+	return &Error{
+		Status: statusServiceUnavailable, Type: typeAPI, Code: "outcome_unknown",
+		Message: "The request is stored, and its verdict is not known yet: whether it was the first of its kind. Send the same request again " +
+			"with the same Idempotency-Key or the identifier '" + clip(identifier) + "'; it will not be counted twice.",
+		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
+	}
+}

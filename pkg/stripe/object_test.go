@@ -24,7 +24,29 @@ func sampleObjects() [][]byte {
 	cancel := Adjustment{Random: sampleRandom, EventName: []byte("api_requests"), CancelIdentifier: []byte("order-17"), Status: Pending, CreatedMs: created}
 	whole := cancel
 	whole.CancelIdentifier, whole.Status, whole.Livemode = nil, Complete, true
+	meter := Meter{
+		ID: "mtr_test_1", DisplayName: "API \"requests\"", EventName: "api_requests", Formula: "sum", CustomerKey: "stripe_customer_id",
+		ValueKey: "value", CreatedMs: created, UpdatedMs: later, Active: true,
+	}
+	asleep := meter
+	asleep.ID, asleep.Formula, asleep.EventTimeWindow, asleep.Active, asleep.DeactivatedMs, asleep.Livemode = "mtr_2", "last", "hour", false, later, true
+	fate := UsageEvent{
+		Identifier: "order-17", EventName: "api_requests", Status: "counted", Topic: "tollgate.usage", Partition: 3, Offset: 1 << 40,
+		ReceivedMs: created, TimestampMs: created - 1, Duplicate: &UsageRecord{3, 1<<40 + 7, later},
+	}
+	refused := UsageEvent{
+		Identifier: `"`, EventName: "a", Livemode: true, Status: "refused", Topic: "tollgate.usage", ReceivedMs: created, Code: "no_meter",
+		Message: "No meter.", CancelledBy: &UsageRecord{Offset: 1, ReceivedMs: created},
+	}
 	return [][]byte{
+		AppendSummary(nil, &Summary{Bits: sampleRandom, Meter: "mtr_test_1", Value: "12345678901234567890.5", StartMs: created, EndMs: later}),
+		AppendSummary(nil, &Summary{Meter: "mtr_1", Value: "-1", Livemode: true}),
+		AppendUsageEvent(nil, &fate),
+		AppendUsageEvent(nil, &refused),
+		AppendMeter(nil, &meter),
+		AppendMeter(nil, &asleep),
+		AppendList(nil, []byte("/v1/billing/meters"), nil, false, AppendMeter),
+		AppendList(nil, []byte("/v1/billing/meters"), []Meter{meter, asleep}, true, AppendMeter),
 		AppendSession(nil, &Session{Random: sampleRandom, Token: []byte("tgst_abc"), CreatedMs: created, ExpiresMs: later}),
 		AppendSession(nil, &Session{Random: sampleRandom, Token: []byte("tgst_abc"), CreatedMs: created, ExpiresMs: later, Livemode: true}),
 		AppendV2MeterEvent(nil, &event),
@@ -48,7 +70,8 @@ func TestObjectsAreAsInTheGoldenFile(t *testing.T) {
 func TestAppendKeepsWhatIsThere(t *testing.T) {
 	prefix := []byte("before ")
 	for _, got := range [][]byte{
-		AppendSession(prefix, &Session{}), AppendV1Adjustment(prefix, &Adjustment{}), NoCredentials().AppendV1(prefix),
+		AppendSession(prefix, &Session{}), AppendV1Adjustment(prefix, &Adjustment{}), AppendMeter(prefix, &Meter{}), AppendSummary(prefix, &Summary{}), AppendUsageEvent(prefix, &UsageEvent{}),
+		AppendList(prefix, nil, nil, false, AppendMeter), NoCredentials().AppendV1(prefix),
 		appendID(prefix, sessionPrefix, true, sampleRandom), AppendRequestID(prefix, sampleRandom), appendTime(prefix, 0),
 	} {
 		if !bytes.HasPrefix(got, prefix) {
@@ -98,6 +121,23 @@ func TestIDsKeepEveryBit(t *testing.T) {
 	}
 }
 
+func FuzzParseSummaryID(f *testing.F) {
+	f.Add("mtrusg_test_001IYT0XLWRLIHjtKzAfTb", false)
+	f.Add("mtrusg_LygHa16AHYFLygHa16AHYF", true)
+	f.Add("mtrusg_LygHa16AHYGLygHa16AHYF", true)
+	f.Add("mtrusg_zzzzzzzzzzzzzzzzzzzzzz", true)
+	f.Add("mtr_1", true)
+	f.Fuzz(func(t *testing.T, id string, livemode bool) {
+		read, ok := ParseSummaryID(id, livemode)
+		if written := string(appendID(nil, summaryPrefix, livemode, read)); ok && written != id {
+			t.Fatalf("%q was read and is written as %q", id, written)
+		}
+		if again, ok := ParseSummaryID(string(appendID(nil, summaryPrefix, livemode, read)), livemode); !ok || again != read {
+			t.Fatalf("%v was written and is read as %v", read, again)
+		}
+	})
+}
+
 func FuzzAppendQuoted(f *testing.F) {
 	for _, seed := range []string{"", "plain", "\"\\\n\r\t\b\f\x00\x1f\x7f", "grüße 世界 😀", "\xff", "a\xc3", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\u2028\u2029<>&"} {
 		f.Add(seed)
@@ -125,6 +165,7 @@ func TestNothingIsAllocatedForAnAnswer(t *testing.T) {
 	buf := make([]byte, 0, 4096)
 	event := MeterEvent{EventName: []byte("api_requests"), Identifier: []byte("i"), Payload: []byte("{}"), CreatedMs: created, TimestampMs: created}
 	session := Session{Token: []byte("tgst_abc"), CreatedMs: created, ExpiresMs: later}
+	meter := Meter{ID: "mtr_1", EventName: "api_requests"}
 	refusal := Overloaded()
 	f := func(what string, do func()) {
 		t.Helper()
@@ -135,6 +176,7 @@ func TestNothingIsAllocatedForAnAnswer(t *testing.T) {
 	f("v2 meter event", func() { AppendV2MeterEvent(buf, &event) })
 	f("v1 meter event", func() { AppendV1MeterEvent(buf, &event) })
 	f("session", func() { AppendSession(buf, &session) })
+	f("meter", func() { AppendMeter(buf, &meter) })
 	f("request id", func() { AppendRequestID(buf, sampleRandom) })
 	f("refusal", func() { refusal.AppendV2(buf) })
 	f("headers", func() {

@@ -2,8 +2,11 @@ package stripe
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // Required returns the one value of a parameter that must be there and must not be empty. name may have brackets:
@@ -52,6 +55,58 @@ func (f *Form) OptionalInteger(name string) (n int64, present bool, err error) {
 		return 0, false, paramRefused("parameter_invalid_integer", name, "Invalid integer: "+clip(value)+". The param "+name+" must be a whole number in digits.")
 	}
 	return n, true, nil
+}
+
+// Text returns the one value of a parameter of at most charsMax characters; empty when it is absent.
+func (f *Form) Text(name string, charsMax int) (string, error) {
+	value, _, err := f.Optional(name)
+	if err == nil && utf8.RuneCount(value) > charsMax {
+		err = ParamTooLong(name, charsMax, "characters")
+	}
+	return string(value), err
+}
+
+// Enum returns the one value of a parameter that may be absent, then empty, and otherwise is one of those allowed.
+func (f *Form) Enum(name string, allowed ...string) (string, error) {
+	value, present, err := f.Optional(name)
+	if err != nil || !present {
+		return "", err
+	}
+	if i := slices.Index(allowed, string(value)); i >= 0 {
+		return allowed[i], nil
+	}
+	last := len(allowed) - 1
+	words := allowed[last]
+	if last > 0 {
+		words = strings.Join(allowed[:last], ", ") + " or " + words
+	}
+	return "", ParamNotOneOf(name, value, words)
+}
+
+// Has says whether the form has a parameter of that name, or a field of one.
+func (f *Form) Has(name string) bool {
+	return slices.ContainsFunc(f.pairs, func(p formPair) bool {
+		found := f.view(p.name)
+		return string(found) == name || isInside(found, name)
+	})
+}
+
+// AppendCanonical appends all parameters in one spelling, whatever their order and percent escapes were: what two
+// requests have in common exactly when their parameters are the same.
+func (f *Form) AppendCanonical(dst []byte) []byte {
+	order := make([]int, len(f.pairs))
+	for i := range order {
+		order[i] = i
+	}
+	// Parameters of one name keep their order: those of an array mean something by it.
+	slices.SortStableFunc(order, func(a, b int) int { return bytes.Compare(f.view(f.pairs[a].name), f.view(f.pairs[b].name)) })
+	for _, i := range order {
+		for _, at := range [...][2]int32{f.pairs[i].name, f.pairs[i].value} {
+			dst = binary.AppendUvarint(dst, uint64(at[1]-at[0]))
+			dst = append(dst, f.view(at)...)
+		}
+	}
+	return dst
 }
 
 // Pair is one entry of an object parameter: "payload[value]=25" is {"value", "25"}.

@@ -63,6 +63,29 @@ var refusals = []struct {
 	{"TimestampInFuture", TimestampInFuture(1772446801)},
 	{"PayloadNoCustomer", PayloadNoCustomer("stripe_customer_id", "payload[stripe_customer_id]")},
 	{"PayloadInvalidValue", PayloadInvalidValue("1e9", "payload.value")},
+	{"PayloadNoValue", PayloadNoValue("value", "payload.value")},
+	{"NoMeter", NoMeter("api_requests")},
+	{"ArchivedMeter", ArchivedMeter("api_requests")},
+	{"DuplicateMeterEvent", DuplicateMeterEvent([]byte("idem-v1-1"))},
+	{"EventRefused", EventRefused("payload_invalid_value", "The value is not a number.")},
+	{"CancelTooLate", CancelTooLate([]byte("order-17"))},
+	{"OwnerAway", OwnerAway()},
+	{"VerdictUnknown", VerdictUnknown("order-17")},
+	{"NoSuchMeter", NoSuchMeter("mtr_x")},
+	{"NoSuchCursor", NoSuchCursor("billing meter", "mtr_x", "starting_after")},
+	{"NoSuchUsageEvent", NoSuchUsageEvent("order-17", true)},
+	{"EventNameTaken", EventNameTaken("api_requests", "mtr_1")},
+	{"TooManyMeters", TooManyMeters(10_000)},
+	{"ParamTooLong", ParamTooLong("display_name", 250, "characters")},
+	{"ParamInvalid", ParamInvalid("limit", "must be between 1 and 100")},
+	{"ParamNotOneOf", ParamNotOneOf("status", "asleep", "active or inactive")},
+	{"IdempotencyKeyReused", IdempotencyKeyReused()},
+	{"IdempotencyKeyInUse", IdempotencyKeyInUse()},
+	{"IdempotencyKeyUnreadable", IdempotencyKeyUnreadable()},
+	{"ChangeUnknown", ChangeUnknown()},
+	{"TotalsIncomplete", TotalsIncomplete(created, later+1)},
+	{"UsageUnavailable", UsageUnavailable()},
+	{"MetersUnavailable", MetersUnavailable()},
 }
 
 func TestEveryRefusalSaysWhatTheGoldenFileSays(t *testing.T) {
@@ -139,12 +162,13 @@ func TestEveryConstructorIsInTheTable(t *testing.T) {
 }
 
 func TestEnvelopesHaveWhatSDKsNeed(t *testing.T) {
-	v1Types := []string{"api_error", "invalid_request_error"}
+	v1Types := []string{"api_error", "idempotency_error", "invalid_request_error"}
 	for _, r := range refusals {
 		if r.err.Status < 400 || r.err.Status > 599 {
 			t.Errorf("%s: status %d is no refusal", r.name, r.err.Status)
 		}
-		if !strings.HasSuffix(r.err.Message, ".") {
+		// What is missing is said in Stripe's own words, which have no full stop.
+		if !strings.HasSuffix(r.err.Message, ".") && !strings.HasPrefix(r.err.Message, "No such ") {
 			t.Errorf("%s: the message is not a sentence: %q", r.name, r.err.Message)
 		}
 		v1, v2 := fields(t, r.err.AppendV1(nil)), fields(t, r.err.AppendV2(nil))
@@ -200,6 +224,12 @@ func TestWhatClientsMatchOnIsVerbatim(t *testing.T) {
 		"type": "invalid_request_error", "code": "invalid_fields", "param": "events[0].payload.value",
 		"message": "events[0].payload.value must be a string.",
 	})
+	f(DuplicateMeterEvent([]byte("idem-v1-1")).AppendV1(nil), map[string]string{
+		"type": "invalid_request_error", "message": "An event already exists with identifier idem-v1-1.",
+	})
+	f(NoSuchMeter("mtr_x").AppendV1(nil), map[string]string{
+		"type": "invalid_request_error", "code": "resource_missing", "param": "id", "message": "No such billing meter: 'mtr_x'",
+	})
 	expired := fields(t, SessionExpired().AppendV2(nil))
 	if expired["type"] != "temporary_session_expired" || expired["code"] != "billing_meter_event_session_expired" || expired["doc_url"] == "" {
 		t.Errorf("expired session: %v", expired)
@@ -218,7 +248,8 @@ func TestTextFromClientsCanNotBreakAnAnswer(t *testing.T) {
 	} {
 		for _, e := range []*Error{
 			NotFound(text, text), MethodNotAllowed(text, text, "POST"), InvalidFields(text, "must be a string"), MissingPermission(text),
-			AccountNotAllowed(text), UnsupportedMediaType(text, "application/json"), PayloadInvalidValue([]byte(text), text),
+			NoSuchMeter(text), NoSuchCursor("billing meter", text, "ending_before"), NoSuchUsageEvent(text, true), EventNameTaken(text, "mtr_1"),
+			ParamNotOneOf("status", text, "active or inactive"), AccountNotAllowed(text), UnsupportedMediaType(text, "application/json"), PayloadInvalidValue([]byte(text), text),
 		} {
 			for _, body := range [][]byte{e.AppendV1(nil), e.AppendV2(nil)} {
 				fields(t, body)

@@ -115,6 +115,8 @@ func TestTheOfficialSDKTypesEveryV1Refusal(t *testing.T) {
 			_, ok = errors.AsType[*sdk.APIError](e.Err)
 		case typeInvalidRequest:
 			_, ok = errors.AsType[*sdk.InvalidRequestError](e.Err)
+		case typeIdempotency:
+			_, ok = errors.AsType[*sdk.IdempotencyError](e.Err)
 		}
 		if !ok {
 			t.Errorf("%s: type %s became %T", r.name, r.err.Type, e.Err)
