@@ -1,0 +1,202 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
+	"tollgate/pkg/stripe"
+)
+
+// attemptsMax bounds how often a change that already is so is looked at anew because it changed meanwhile.
+const attemptsMax = 4
+
+// Propose appends the change, waits for the fold to decide, and returns its verdict; the snapshot then has the change.
+// Whatever needs no proposal is answered without one, by a snapshot that has caught up: a key used before, a name taken,
+// a meter that does not exist, a status that already is so.
+//
+// An error wraps commitlog.ErrUnknown when the change may take effect, commitlog.ErrUnavailable when it will not and the
+// same change may be proposed again, and commitlog.ErrRefused when it can not be a record. Two proposals of one
+// Idempotency-Key wait for each other.
+func (c *Control) Propose(ctx context.Context, change Change) (Verdict, error) {
+	if err := c.closed(); err != nil {
+		return Verdict{}, fmt.Errorf("%w: %w", commitlog.ErrUnavailable, err)
+	}
+	p := c.proposal(change)
+	if p == nil {
+		return Verdict{}, fmt.Errorf("control: %w: a change is one of Create, Rename and Status", commitlog.ErrRefused)
+	}
+	if err := p.check(); err != nil {
+		return Verdict{}, fmt.Errorf("control: %w: %w", commitlog.ErrRefused, err)
+	}
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		return Verdict{}, fmt.Errorf("control: %w: %d changes are waiting for their verdict", commitlog.ErrUnavailable, c.cfg.InFlightMax)
+	}
+	s := &slot{free: func() { <-c.slots }}
+	defer s.leave()
+	if i := change.Idempotency; i != nil {
+		unlock, err := c.keys.lock(ctx, lockKey{scopeKey{change.Business, change.Livemode}, usedKey{i.API, i.Key}})
+		if err != nil {
+			return Verdict{}, fmt.Errorf("control: %w: the same Idempotency-Key is in use: %w", commitlog.ErrUnavailable, err)
+		}
+		defer unlock()
+	}
+	for range attemptsMax {
+		if err := c.CaughtUp(ctx); err != nil {
+			return Verdict{}, fmt.Errorf("%w: %w", commitlog.ErrUnavailable, err)
+		}
+		v, decided := c.decided(p)
+		if decided {
+			return v, nil
+		}
+		v, err := c.append(ctx, p, s)
+		if err != nil || v.Refusal != changedMeanwhile {
+			return v, err
+		}
+		c.cfg.Random(p.id[:])
+	}
+	return Verdict{}, fmt.Errorf("control: %w: the meter's status keeps changing", commitlog.ErrUnavailable)
+}
+
+// proposal makes the record of a change, nil when it is not exactly one.
+func (c *Control) proposal(change Change) *proposal {
+	p := &proposal{change: change}
+	kinds := 0
+	if change.Create != nil {
+		kinds++
+		p.object = objectMeter
+		var random [16]byte
+		c.cfg.Random(random[:])
+		p.meterID = string(stripe.AppendMeterID(nil, change.Livemode, random))
+	}
+	if change.Rename != nil {
+		kinds++
+		p.object = objectDisplayName
+	}
+	if change.Status != nil {
+		kinds++
+		p.object = objectStatus
+	}
+	if kinds != 1 {
+		return nil
+	}
+	c.cfg.Random(p.id[:])
+	return p
+}
+
+// decided answers what the snapshot, which has caught up, can answer for good. It sets the proposal's time, which must
+// not be earlier than what was looked at.
+func (c *Control) decided(p *proposal) (v Verdict, ok bool) {
+	p.atMs = c.cfg.Now().UnixMilli()
+	change := &p.change
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if i := change.Idempotency; i != nil {
+		if v, ok := c.state.replay(change.Business, change.Livemode, i, p.atMs); ok {
+			return v, true
+		}
+	}
+	at := c.state.scopes[scopeKey{change.Business, change.Livemode}]
+	if change.Create != nil {
+		switch {
+		case at == nil:
+			return Verdict{}, false
+		case at.named(change.Create.EventName) != nil:
+			return Verdict{Refusal: NameTaken}, true
+		case len(at.meters) >= c.state.metersMax:
+			return Verdict{Refusal: TooManyMeters}, true
+		}
+		return Verdict{}, false
+	}
+	var m *Meter
+	if at != nil {
+		m = at.meter(p.meter())
+	}
+	if m == nil {
+		return Verdict{Refusal: NoSuchMeter}, true
+	}
+	if change.Status == nil {
+		return Verdict{}, false
+	}
+	p.object = objectStatus
+	if m.Active == change.Status.Active {
+		if change.Idempotency == nil {
+			return Verdict{Meter: m}, true
+		}
+		p.object = objectUnchanged // the key is used all the same, on every gateway
+	}
+	return Verdict{}, false
+}
+
+// append writes the proposal and waits for its verdict.
+func (c *Control) append(ctx context.Context, p *proposal, s *slot) (Verdict, error) {
+	verdict := c.waiting.add(p.id)
+	defer c.waiting.remove(p.id)
+	answer := make(chan error, 1)
+	s.hold()
+	b := c.batch(p, func(b *commitlog.Batch) {
+		s.leave()
+		answer <- b.Err
+	})
+	c.cfg.Log.Append([]*commitlog.Batch{b})
+	for {
+		select {
+		case v := <-verdict:
+			return v, nil // the fold read it, so it is durable, whatever the log answers
+		case err := <-answer:
+			if err != nil {
+				return c.failed(err, verdict)
+			}
+			answer = nil // durable: the fold will come to it
+		case <-ctx.Done():
+			return Verdict{}, fmt.Errorf("control: %w: no verdict yet: %w", commitlog.ErrUnknown, ctx.Err())
+		case <-c.ctx.Done():
+			return Verdict{}, fmt.Errorf("control: %w: %w before the verdict", commitlog.ErrUnknown, errClosed)
+		}
+	}
+}
+
+// failed returns what an append's error means to the change.
+func (c *Control) failed(err error, verdict <-chan Verdict) (Verdict, error) {
+	select {
+	case v := <-verdict:
+		return v, nil
+	default:
+	}
+	for _, known := range []error{commitlog.ErrUnknown, commitlog.ErrUnavailable, commitlog.ErrRefused} {
+		if errors.Is(err, known) {
+			return Verdict{}, fmt.Errorf("control: %w", err)
+		}
+	}
+	return Verdict{}, fmt.Errorf("control: %w: %w", commitlog.ErrUnavailable, err) // ErrClosed: it is not in the log
+}
+
+// batch is a record batch of one proposal.
+func (c *Control) batch(p *proposal, done func(*commitlog.Batch)) *commitlog.Batch {
+	key, value := p.encode()
+	body := recordbatch.AppendBody(nil, key, value)
+	var b recordbatch.Builder
+	b.Reset(make([]byte, 0, recordbatch.HeaderBytes+recordbatch.RecordBytesMax(len(body))))
+	b.Append(p.atMs, body)
+	return &commitlog.Batch{Topic: c.cfg.Topic, Partition: partition, Bytes: b.Seal(), Records: 1, Done: done}
+}
+
+// slot is a place among the changes in flight. It is free when everyone who holds it has left: the proposer, and the
+// log, which may keep a batch for longer than the proposer waits.
+type slot struct {
+	others atomic.Int32 // who hold it beside the first
+	free   func()
+}
+
+func (s *slot) hold() { s.others.Add(1) }
+
+func (s *slot) leave() {
+	if s.others.Add(-1) < 0 {
+		s.free()
+	}
+}

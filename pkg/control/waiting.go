@@ -1,0 +1,84 @@
+package control
+
+import (
+	"context"
+	"sync"
+)
+
+// waiting is the proposals whose verdict somebody waits for, by their id: the fold meets it in the log, wherever that
+// is, so that nobody has to know the offset.
+type waiting struct {
+	mu sync.Mutex
+	// Guarded by mu. Each channel has room for its verdict.
+	proposals map[[16]byte]chan Verdict
+}
+
+func (w *waiting) init() { w.proposals = make(map[[16]byte]chan Verdict) }
+
+func (w *waiting) add(id [16]byte) <-chan Verdict {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	verdict := make(chan Verdict, 1)
+	w.proposals[id] = verdict
+	return verdict
+}
+
+func (w *waiting) remove(id [16]byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.proposals, id)
+}
+
+func (w *waiting) has(id [16]byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.proposals[id] != nil
+}
+
+// decide gives a verdict to who waits for it. A second one, of a fold that started over, is the same and dropped.
+func (w *waiting) decide(id [16]byte, v Verdict) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case w.proposals[id] <- v:
+	default:
+	}
+}
+
+// keyLocks lets one proposal at a time use an Idempotency-Key on this gateway, so that the second sees the first.
+type keyLocks struct {
+	mu sync.Mutex
+	// held has the keys in use; the channel is closed when its key is free. Guarded by mu.
+	held map[lockKey]chan struct{}
+}
+
+type lockKey struct {
+	scopeKey
+	usedKey
+}
+
+func (l *keyLocks) init() { l.held = make(map[lockKey]chan struct{}) }
+
+func (l *keyLocks) lock(ctx context.Context, k lockKey) (unlock func(), err error) {
+	for {
+		l.mu.Lock()
+		held := l.held[k]
+		if held == nil {
+			free := make(chan struct{})
+			l.held[k] = free
+			l.mu.Unlock()
+			return func() {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				delete(l.held, k)
+				close(free)
+			}, nil
+		}
+		l.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
