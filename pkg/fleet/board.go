@@ -1,0 +1,184 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
+)
+
+// readAgain is the pause after a fault of the log.
+const readAgain = time.Second
+
+// owner is who announced a partition last.
+type owner struct {
+	gateway, address, since string
+	offset                  int64     // of the announcement
+	seen                    time.Time // by this process's clock
+}
+
+// board is the announcements, as far as they were read. The follower's goroutine writes it, all others read it.
+type board struct {
+	mu     sync.Mutex
+	owners map[int32]owner // guarded by mu; bounded by the partitions of the usage topic
+	next   int64           // the offset to be read next; guarded by mu
+	moved  chan struct{}   // closed and replaced when next grows; guarded by mu
+	// missed is when a gateway could last not be connected to, by gateway; guarded by mu. One that is older than missedFor
+	// says nothing any more.
+	missed map[string]time.Time
+}
+
+// missedFor is how long a gateway that nobody listens at is taken to be away without asking it again: who is about to
+// write a record whose verdict it would give should know before, and not after.
+const missedFor = time.Second
+
+func newBoard() *board {
+	return &board{owners: map[int32]owner{}, moved: make(chan struct{}), missed: map[string]time.Time{}}
+}
+
+func (b *board) owner(partition int32) (owner, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o, ok := b.owners[partition]
+	return o, ok
+}
+
+// passed waits until everything before offset was read.
+func (b *board) passed(ctx context.Context, offset int64) error {
+	for {
+		b.mu.Lock()
+		next, moved := b.next, b.moved
+		b.mu.Unlock()
+		if next >= offset {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (b *board) advance(next int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if next > b.next {
+		b.next = next
+		close(b.moved)
+		b.moved = make(chan struct{})
+	}
+}
+
+// miss notes that a gateway could not be connected to.
+func (b *board) miss(gateway string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for g, at := range b.missed { // few: those of the last second
+		if now.Sub(at) > missedFor {
+			delete(b.missed, g)
+		}
+	}
+	b.missed[gateway] = now
+}
+
+// missing tells whether a gateway could not be connected to a moment ago.
+func (b *board) missing(gateway string, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at, ok := b.missed[gateway]
+	return ok && now.Sub(at) <= missedFor
+}
+
+func (b *board) set(partition int32, o owner) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if o.gateway == "" {
+		delete(b.owners, partition)
+		return
+	}
+	b.owners[partition] = o
+}
+
+// follow reads the announcements until ctx ends. Faults of the log are waited out: the board grows stale meanwhile, and
+// its owners are away once they are no longer fresh.
+func (f *Fleet) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := f.followFromOldest(ctx); err != nil && ctx.Err() == nil {
+			f.counts.readFaults.Add(1)
+		}
+		pause(ctx, readAgain)
+	}
+}
+
+// followFromOldest is one life of a reader. Reading everything again is harmless: the last announcement wins again.
+func (f *Fleet) followFromOldest(ctx context.Context) error {
+	oldest, next, err := f.cfg.Log.Bounds(ctx, f.cfg.CursorsTopic, 0)
+	if err != nil {
+		return err
+	}
+	r, err := f.cfg.Log.NewReader(f.cfg.CursorsTopic, 0, oldest)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	f.board.advance(oldest)
+	for {
+		records, err := r.Next(ctx)
+		if errors.Is(err, commitlog.ErrOffsetOutOfRange) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		now := f.cfg.Now()
+		for _, rec := range records {
+			f.note(rec, now, rec.Offset < next)
+		}
+		f.board.advance(records[len(records)-1].Offset + 1)
+	}
+}
+
+// note puts one record on the board. What was in the log before this process followed it may be of any age, and then the
+// announcement's own time is believed; what comes in while following is as old as its way here, whatever its
+// gateway's clock says.
+func (f *Fleet) note(rec recordbatch.Record, now time.Time, old bool) {
+	a, at, ours, err := parseAnnouncement(rec.Key, rec.Value)
+	if !ours {
+		return
+	}
+	if err != nil || int(a.Partition) >= f.partitions() {
+		f.counts.badAnnouncements.Add(1)
+		return
+	}
+	if old && at.Before(now) {
+		now = at
+	}
+	f.board.set(a.Partition, owner{gateway: a.Gateway, address: a.Address, since: a.Since, offset: rec.Offset, seen: now})
+}
+
+// catchUp reads announcements up to the end that the topic has now.
+func (f *Fleet) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUpMax)
+	defer cancel()
+	_, next, err := f.cfg.Log.Bounds(ctx, f.cfg.CursorsTopic, 0)
+	if err != nil {
+		return err
+	}
+	return f.board.passed(ctx, next)
+}
+
+// catchUpMax is how long a question waits for the announcements of a topic that is being read.
+const catchUpMax = time.Second
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
