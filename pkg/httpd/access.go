@@ -40,9 +40,8 @@ func (s *Server) entitled(head []byte, index *headIndex) *stripe.Error {
 	x := s.exchanges.get(s)
 	defer s.exchanges.put(x)
 	x.head, x.index, x.receivedMs = head, index, s.cfg.now().UnixMilli()
-	target := x.text(index.target)
-	if x.route = routeOf(target); x.route == &noRoute {
-		return stripe.NotFound(string(x.text(index.method)), string(pathOf(target)))
+	if x.locate(); x.route == &noRoute {
+		return stripe.NotFound(string(x.text(index.method)), string(pathOf(x.text(index.target))))
 	}
 	if x.route.limit == limitSession {
 		return s.verifySession(x)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"tollgate/pkg/control"
 	"tollgate/pkg/ingest"
 )
 
@@ -80,7 +81,10 @@ func TestASessionStreamsEventsIntoTheLog(t *testing.T) {
 // TestRefusalsAreTheContractsEnvelopes is the table of what each endpoint refuses, and in which words an SDK sees it.
 func TestRefusalsAreTheContractsEnvelopes(t *testing.T) {
 	f := newFixture(t, nil)
-	token, live := f.token(testKey), f.token(liveKey)
+	token := f.token(testKey)
+	f.control.meter(t, "acct_demo", false, control.NewMeter{EventName: "named", CustomerKey: "who", ValueKey: "much"})
+	f.control.meter(t, "acct_demo", false, control.NewMeter{EventName: "counted", Formula: control.Count})
+	f.control.sleep(t, f.control.meter(t, "acct_demo", false, control.NewMeter{EventName: "asleep"}))
 	header := func(kv ...string) map[string]string {
 		m := map[string]string{}
 		for i := 0; i < len(kv); i += 2 {
@@ -88,7 +92,6 @@ func TestRefusalsAreTheContractsEnvelopes(t *testing.T) {
 		}
 		return m
 	}
-	_ = live
 	rows := []struct {
 		name   string
 		call   call
@@ -150,8 +153,21 @@ func TestRefusalsAreTheContractsEnvelopes(t *testing.T) {
 		{"an event too new", call{path: eventsPath, key: testKey, body: withTimestamp("2099-01-01T00:00:00Z")}, 400, "invalid_request_error", "timestamp_in_future", "5 minutes"},
 		{"a value that is none", call{path: eventsPath, key: testKey, body: strings.Replace(oneMeterEvent, `"25"`, `"1e3"`, 1)}, 400, "invalid_request_error", "payload_invalid_value", "1e3"},
 		{"a value of 16 digits", call{path: eventsPath, key: testKey, body: strings.Replace(oneMeterEvent, `"25"`, `"1234567890123456"`, 1)}, 400, "invalid_request_error", "meter_event_value_too_many_digits", "15"},
+		{"no such meter", call{path: eventsPath, key: testKey, body: strings.Replace(oneMeterEvent, "api_requests", "nope", 1)}, 400, "invalid_request_error", "no_meter", "'nope'"},
+		{"v1, no such meter", call{path: v1EventsPath, key: testKey, body: strings.Replace(formEvent, "api_requests", "nope", 1)}, 400, "invalid_request_error", "", "'nope'"},
+		{"a meter that sleeps", call{path: eventsPath, key: testKey, body: strings.Replace(oneMeterEvent, "api_requests", "asleep", 1)}, 400, "invalid_request_error", "archived_meter", "'asleep'"},
+		{"v1, a meter that sleeps, and all else wrong", call{path: v1EventsPath, key: testKey, body: "event_name=asleep&payload[x]=y&timestamp=1"}, 400, "invalid_request_error", "", "'asleep'"},
+		{"no customer", call{path: eventsPath, key: testKey, body: strings.Replace(oneMeterEvent, `"stripe_customer_id":"cus_1",`, "", 1)}, 400, "invalid_request_error", "payload_no_customer_defined", "stripe_customer_id"},
+		{"no value", call{path: eventsPath, key: testKey, body: strings.Replace(oneMeterEvent, `,"value":"25"`, "", 1)}, 400, "invalid_request_error", "payload_no_value_defined", "'value'"},
+		{"v1, no value and an old time", call{path: v1EventsPath, key: testKey, body: "event_name=api_requests&payload[stripe_customer_id]=c&timestamp=1"}, 400, "invalid_request_error", "", "'value'"},
+		{"v1, a value that is none", call{path: v1EventsPath, key: testKey, body: strings.Replace(formEvent, "=25", "=1e3", 1)}, 400, "invalid_request_error", "", "1e3"},
+		{"v1, a value of 16 digits", call{path: v1EventsPath, key: testKey, body: strings.Replace(formEvent, "=25", "=1234567890123456", 1)}, 400, "invalid_request_error", "", "15"},
+		{"v1, too new", call{path: v1EventsPath, key: testKey, body: formEvent + "&timestamp=99999999999"}, 400, "invalid_request_error", "timestamp_in_future", "5 minutes"},
+		{"the customer of a meter under its own key", call{path: eventsPath, key: testKey, body: strings.Replace(oneMeterEvent, "api_requests", "named", 1)}, 400, "invalid_request_error", "payload_no_customer_defined", "'who'"},
+		{"the value of a meter under its own key", call{path: eventsPath, key: testKey, body: `{"event_name":"named","payload":{"who":"a","value":"1"}}`}, 400, "invalid_request_error", "payload_no_value_defined", "'much'"},
+		{"an old event of a meter that counts", call{path: eventsPath, key: testKey, body: `{"event_name":"counted","payload":{"stripe_customer_id":"a","value":"x"},"timestamp":"2020-01-01T00:00:00Z"}`}, 400, "invalid_request_error", "timestamp_too_far_in_past", ""},
 		{"an empty customer", call{path: eventsPath, key: testKey, body: strings.Replace(oneMeterEvent, `"cus_1"`, `""`, 1)}, 400, "invalid_request_error", "payload_no_customer_defined", "stripe_customer_id"},
-		{"an empty customer, a bad value and an old time", call{path: v1EventsPath, key: testKey, body: "event_name=a&payload[stripe_customer_id]=&payload[value]=x&timestamp=1"}, 400, "invalid_request_error", "", "no customer"},
+		{"an empty customer, a bad value and an old time", call{path: v1EventsPath, key: testKey, body: "event_name=api_requests&payload[stripe_customer_id]=&payload[value]=x&timestamp=1"}, 400, "invalid_request_error", "", "no customer"},
 		{"a bad value and an old time", call{path: eventsPath, key: testKey, body: strings.Replace(withTimestamp("2020-01-01T00:00:00Z"), `"25"`, `"x"`, 1)}, 400, "invalid_request_error", "payload_invalid_value", "'x'"},
 		{"v1 without event name", call{path: v1EventsPath, key: testKey, body: "payload[value]=1"}, 400, "invalid_request_error", "parameter_missing", "event_name"},
 		{"v1 with an unknown parameter", call{path: v1EventsPath, key: testKey, body: formEvent + "&nonsense=1"}, 400, "invalid_request_error", "parameter_unknown", "nonsense"},
@@ -164,7 +180,7 @@ func TestRefusalsAreTheContractsEnvelopes(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			f := &fixture{t: t, srv: f.srv, addr: f.addr}
+			f := &fixture{t: t, srv: f.srv, addr: f.addr, usage: f.usage}
 			a := f.do(row.call)
 			e := a.failure(t)
 			if a.status != row.status || e.Type != row.typ || e.Code != row.code || !strings.Contains(e.Message, row.saying) {
@@ -172,6 +188,9 @@ func TestRefusalsAreTheContractsEnvelopes(t *testing.T) {
 			}
 			if a.header.Get("Content-Type") != "application/json" || a.header.Get("Request-Id") == "" {
 				t.Errorf("headers %v", a.header)
+			}
+			if n := len(f.usage.asked); n > 0 {
+				t.Errorf("%d verdicts were asked for", n)
 			}
 			if a.status == 405 && a.header.Get("Allow") != "POST" {
 				t.Errorf("Allow %q", a.header.Get("Allow"))
@@ -212,7 +231,7 @@ func TestWhatIsAcceptedIsAnsweredWithItsObject(t *testing.T) {
 		{"the own account", call{path: streamPath, key: token, body: oneEvent, header: map[string]string{"Stripe-Account": "acct_demo", "Stripe-Context": "acct_demo"}}, "{}", 1},
 		{"Basic", call{path: eventsPath, body: oneMeterEvent, header: map[string]string{"Authorization": basic}}, `{"object":"v2.billing.meter_event","created":"…Z","event_name":"api_requests","identifier":"id_1","livemode":false,"payload":{"stripe_customer_id":"cus_1","value":"25"},"timestamp":"…Z"}`, 1},
 		{"100 events", call{path: streamPath, key: token, body: batchOf(100)}, "{}", 100},
-		{"no customer on the stream", call{path: streamPath, key: token, body: `{"events":[{"event_name":"a","payload":{"value":"nonsense"},"timestamp":"2020-01-01T00:00:00Z"}]}`}, "{}", 1},
+		{"no such meter on the stream", call{path: streamPath, key: token, body: `{"events":[{"event_name":"a","payload":{"value":"nonsense"},"timestamp":"2020-01-01T00:00:00Z"}]}`}, "{}", 1},
 	}
 	masks := []struct {
 		re *regexp.Regexp

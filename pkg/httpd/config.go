@@ -19,6 +19,10 @@ type Config struct {
 	Sessions *auth.Sessions
 	// Ingest takes the events.
 	Ingest Ingester
+	// Control keeps the meters.
+	Control Control
+	// Usage knows what became of events.
+	Usage Usage
 	// Policy holds limits and spread meters; nil means the defaults for everybody. See SetPolicy.
 	Policy *Policy
 
@@ -59,6 +63,12 @@ type Config struct {
 	// WriteTimeout is how long a client may take to accept an answer; 0 means 10 s.
 	WriteTimeout time.Duration
 
+	// ControlWaitMax is how long a request waits for the control log, to be read to its end or to decide about a change;
+	// 0 means 5 s.
+	ControlWaitMax time.Duration
+	// UsageWaitMax is how long a request waits for totals, or for the verdict on its event; 0 means 10 s.
+	UsageWaitMax time.Duration
+
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Random seeds the generators of ids and identifiers when a Server is made; nil means crypto/rand.
@@ -91,6 +101,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.BodyRateMin, 16<<10)
 	setDefault(&c.IdleTimeout, 75*time.Second)
 	setDefault(&c.WriteTimeout, 10*time.Second)
+	setDefault(&c.ControlWaitMax, 5*time.Second)
+	setDefault(&c.UsageWaitMax, 10*time.Second)
 	if c.Policy == nil {
 		c.Policy = &Policy{}
 	}
@@ -120,8 +132,8 @@ func (c *Config) now() time.Time {
 
 func (c Config) validate() error {
 	switch {
-	case c.Sessions == nil || c.Ingest == nil:
-		return errors.New("httpd: Sessions and Ingest must be set")
+	case c.Sessions == nil || c.Ingest == nil || c.Control == nil || c.Usage == nil:
+		return errors.New("httpd: Sessions, Ingest, Control and Usage must be set")
 	case c.SessionExpiredStatus != http.StatusUnauthorized && c.SessionExpiredStatus != http.StatusBadRequest:
 		return fmt.Errorf("httpd: the status of an expired session is %d; it must be 401 or 400", c.SessionExpiredStatus)
 	case c.BodyBytesMax < 1 || c.BodyBytesMax > 1<<26:
@@ -135,7 +147,7 @@ func (c Config) validate() error {
 			c.ConnsMax, c.ConnsPerIPMax, c.BodyRateMin)
 	case c.SessionBuckets < 1 || c.SessionBuckets > 1<<26:
 		return fmt.Errorf("httpd: session buckets %d; it must be between 1 and %d", c.SessionBuckets, 1<<26)
-	case min(c.HeadTimeout, c.BodyTimeout, c.IdleTimeout, c.WriteTimeout) < time.Millisecond:
+	case min(c.HeadTimeout, c.BodyTimeout, c.IdleTimeout, c.WriteTimeout, c.ControlWaitMax, c.UsageWaitMax) < time.Millisecond:
 		return errors.New("httpd: timeouts must be positive")
 	}
 	return nil

@@ -1,5 +1,5 @@
-// Package httpd is the gateway's public face: it answers the metering endpoints of the Stripe API, v1 and v2, and is the
-// only place that knows HTTP.
+// Package httpd is the gateway's public face: it answers the metering endpoints of the Stripe API, v1 and v2, with the
+// meters and their totals, and is the only place that knows HTTP.
 //
 // A request passes these gates, and stops at the first that refuses it:
 //
@@ -12,17 +12,26 @@
 //	charge          rate limits, in events: all or none
 //	ingest          the log: 200 only when the events are durable (G1)
 //
+// The stream ends there. An event of a synchronous endpoint is judged by its meter before it is stored, and answered with
+// the verdict of whoever counts it (D18); meters are proposals to the control plane, and reads of them wait until it has
+// caught up, so that every gateway shows what any has answered; totals and fates are asked of all who have a part of them.
+// What can not be asked is a 503, never a guess.
+//
+// An Idempotency-Key brings the answer of the same request again: that of a change of a meter from the control plane, that
+// of an event from the fingerprint in its record, that of a session from this process's memory.
+//
 // Every answer is a JSON object with Content-Type and Request-Id, every failure the envelope {"error":{…}} in the form of
 // the API that was called. What a failure promises is in its message: nothing was stored, or it is not known.
 //
-//	srv, err := httpd.New(httpd.Config{Sessions: sessions, Ingest: ingester, Policy: policy})
+//	srv, err := httpd.New(httpd.Config{Sessions: sessions, Ingest: ingester, Control: control, Usage: fleet, Policy: policy})
 //	go srv.Serve(listener)                 // as many listeners as one likes, plain or TLS
 //	srv.SetPolicy(next)                    // limits change, what was used up stays used up
 //	srv.Drain()                            // 503 and Connection: close from now on
 //	err = srv.Shutdown(ctx)                // waits for the requests under way
 //
 // All methods of a Server may be called from many goroutines at once. Memory is bounded: by the number of connections,
-// the buffer of each while a request arrives, the budget of large bodies, and the tables of rate limits, all in Config.
+// the buffer of each while a request arrives, the budget of large bodies, and the tables of rate limits, all in Config;
+// what is remembered of sessions by sessionAnswersMax.
 //
-// The package does not log, read files, or know which meters exist. It holds no log: durability is the Ingester's word.
+// The package does not log, read files, keep meters or count. It holds no log: durability is the Ingester's word.
 package httpd

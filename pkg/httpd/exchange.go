@@ -21,6 +21,7 @@ import (
 type exchange struct {
 	ctx     *fasthttp.RequestCtx
 	conn    *conn
+	place   *place // nil: no path of ours
 	route   *route
 	version apiVersion
 	head    []byte     // as the client wrote it
@@ -44,6 +45,10 @@ type exchange struct {
 	answer []byte
 	form   stripe.Form
 	pairs  []stripe.Pair
+	param  []byte // the path's parameter, decoded
+	kept   []byte // of an event, for its answer
+
+	partitions []int32 // of the records of a synchronous request, each once
 
 	credential [auth.CredentialBytesMax]byte
 	echoed     [idempotencyKeyBytesMax + versionBytesMax]byte // head, after letGo
@@ -63,13 +68,22 @@ func (p *exchanges) get(s *Server) *exchange {
 	return &exchange{random: s.dice.cast(), index: &noHeaders}
 }
 
-// put forgets everything that belongs to a request. Only buffers stay.
+// bufferKeptMax is the largest buffer that an exchange keeps for its next request.
+const bufferKeptMax = 32 << 10
+
+// put forgets everything that belongs to a request. Only buffers stay, and no large ones.
 func (p *exchanges) put(x *exchange) {
+	for _, b := range [...]*[]byte{&x.answer, &x.kept} {
+		if cap(*b) > bufferKeptMax {
+			*b = nil
+		}
+	}
 	if invariants.Enabled {
 		invariants.Mangle(x.answer[:cap(x.answer)])
 		invariants.Mangle(x.key[:cap(x.key)])
+		invariants.Mangle(x.kept[:cap(x.kept)])
 	}
-	x.ctx, x.conn, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, nil, ""
+	x.ctx, x.conn, x.place, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, nil, nil, ""
 	x.head, x.index, x.body = nil, &noHeaders, nil
 	p.pool.Put(x)
 }
@@ -136,9 +150,9 @@ func (s *Server) decide(x *exchange) *stripe.Error {
 	if x.route == &noRoute {
 		return stripe.NotFound(string(method), string(pathOf(x.text(x.index.target))))
 	}
-	if string(method) != http.MethodPost {
-		x.ctx.Response.Header.Set("Allow", http.MethodPost)
-		return stripe.MethodNotAllowed(string(method), x.route.path, http.MethodPost)
+	if string(method) != x.route.method {
+		x.ctx.Response.Header.Set("Allow", x.place.allow)
+		return stripe.MethodNotAllowed(string(method), string(pathOf(x.text(x.index.target))), x.place.allow)
 	}
 	if expect := x.header(hExpect); len(expect) > 0 && !foldEqual(expect, "100-continue") {
 		return stripe.ExpectationFailed()
@@ -156,12 +170,23 @@ func (x *exchange) find(c *conn) {
 	if x.body == nil {
 		x.body = x.ctx.Request.Body()
 	}
+	x.locate()
+}
+
+// locate looks up the route of the head.
+func (x *exchange) locate() {
 	target := x.text(x.index.target)
-	x.route = routeOf(target)
-	x.version = x.route.version
-	if x.route == &noRoute {
-		x.version = versionOf(target)
+	place, parameter := placeOf(target)
+	var ok bool
+	if x.param, ok = stripe.AppendUnescaped(x.param[:0], parameter); !ok {
+		place = nil
 	}
+	if x.place = place; place == nil {
+		x.route, x.version = &noRoute, versionOf(target)
+		return
+	}
+	x.route = place.route(x.text(x.index.method))
+	x.version = x.route.version
 }
 
 // letGo ends the use of the request's head and body, but for the headers that the answer repeats: the connection's

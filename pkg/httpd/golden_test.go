@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"tollgate/pkg/ingest"
+	"tollgate/pkg/usage"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -20,13 +22,15 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestAnswersByteForByte(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Policy = &Policy{Default: Limits{StreamEvents: 50}} })
 	token := f.token(testKey)
+	asked := 0
 	request := func(path, key, body string) string {
+		asked++
 		contentType := "application/json"
 		if strings.HasPrefix(path, "/v1") {
 			contentType = "application/x-www-form-urlencoded"
 		}
-		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer %s\r\nIdempotency-Key: key-1\r\nStripe-Version: 2026-07-29.dahlia\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
-			path, key, contentType, len(body), body)
+		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer %s\r\nIdempotency-Key: key-%d\r\nStripe-Version: 2026-07-29.dahlia\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+			path, key, asked, contentType, len(body), body)
 	}
 	masks := []struct {
 		re *regexp.Regexp
@@ -38,7 +42,17 @@ func TestAnswersByteForByte(t *testing.T) {
 		{regexp.MustCompile(`tgst_[0-9A-Za-z_-]+`), "tgst_…"},
 		{regexp.MustCompile(`"20[^"]*Z"`), `"…Z"`},
 		{regexp.MustCompile(`(to|than) [0-9]{10}\.`), "$1 …."},
+		{regexp.MustCompile(`mtr_test_[0-9A-Za-z]{22}`), "mtr_test_…"},
+		{regexp.MustCompile(`mtrusg_test_[0-9A-Za-z]{22}`), "mtrusg_test_…"},
+		{regexp.MustCompile(`adj_test_[0-9A-Za-z]{22}`), "adj_test_…"},
+		{regexp.MustCompile(`":[0-9]{10}([,}])`), `":…$1`},
 	}
+	f.usage.totals, f.usage.fate, f.usage.verdict = hours(0, 2), goldenFate, goldenVerdict
+	meter := f.control.Snapshot().Named("acct_demo", false, "api_requests").ID
+	read := func(target string) string {
+		return "GET " + target + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer " + testKey + "\r\n\r\n"
+	}
+	event := func(identifier string) string { return strings.Replace(oneMeterEvent, "id_1", identifier, 1) }
 	var got strings.Builder
 	for _, row := range []struct {
 		name, request string
@@ -54,12 +68,33 @@ func TestAnswersByteForByte(t *testing.T) {
 		{"stream, the log is away", request(streamPath, token, oneEvent), ingest.ErrUnavailable},
 		{"v2 event, too old", request(eventsPath, testKey, withTimestamp("2020-01-01T00:00:00Z")), nil},
 		{"v1 event, a parameter is missing", request(v1EventsPath, testKey, "identifier=a"), nil},
+		{"v2 event", request(eventsPath, testKey, oneMeterEvent), nil},
+		{"v1 event", request(v1EventsPath, testKey, formEvent), nil},
+		{"v2 adjustment", request(adjustmentsPath, testKey, oneAdjustment), nil},
+		{"v1 adjustment", request(v1AdjustPath, testKey, formAdjust), nil},
+		{"a meter", request(metersPath, testKey, meterForm), nil},
+		{"a meter, its name is taken", request(metersPath, testKey, meterForm), nil},
+		{"a meter, a parameter is missing", request(metersPath, testKey, "display_name=a"), nil},
+		{"no such meter", request(metersPath+"/mtr_x", testKey, "display_name=a"), nil},
+		{"all meters", read(metersPath + "?limit=1"), nil},
+		{"summaries", read(metersPath + "/" + meter + "/event_summaries?customer=a&start_time=0&end_time=86400&value_grouping_window=hour"), nil},
+		{"summaries, misaligned", read(metersPath + "/" + meter + "/event_summaries?customer=a&start_time=1&end_time=86400&value_grouping_window=hour"), nil},
+		{"a fate", read("/v1/tollgate/usage_events/id_1?event_name=a"), nil},
+		{"no fate", read("/v1/tollgate/usage_events/none?event_name=a"), nil},
+		{"v2 event, again", request(eventsPath, testKey, event("replay")), nil},
+		{"v2 event, its key was used", request(eventsPath, testKey, event("key_reused")), nil},
+		{"v2 event, a duplicate", request(eventsPath, testKey, event("duplicate")), nil},
+		{"v1 event, a duplicate", request(v1EventsPath, testKey, strings.Replace(formEvent, "id_1", "duplicate", 1)), nil},
+		{"v2 event, its verdict is not known", request(eventsPath, testKey, event("unknown")), nil},
+		{"v1 event, no meter", request(v1EventsPath, testKey, strings.Replace(formEvent, "api_requests", "nope", 1)), nil},
+		{"v2 adjustment, too late", request(adjustmentsPath, testKey, strings.Replace(oneAdjustment, "id_1", "refused", 1)), nil},
+		{"another method for a meter", "DELETE " + metersPath + "/mtr_x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", nil},
 		{"v1, no key", strings.Replace(request(v1EventsPath, "", formEvent), "Authorization: Bearer \r\n", "", 1), nil},
 		{"v1, no such path", request("/v1/nope", testKey, ""), nil},
 		{"v2, no such path", request("/v2/nope", testKey, ""), nil},
 		{"another method", "DELETE " + streamPath + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", nil},
 		{"a head that is none", "POST / HTTP/1.1\nHost: a\r\n\r\n", nil},
-		{"a body that is too large", "POST " + streamPath + " HTTP/1.1\r\nHost: a\r\nIdempotency-Key: key-1\r\nContent-Length: 9999999\r\n\r\n", nil},
+		{"a body that is too large", "POST " + streamPath + " HTTP/1.1\r\nHost: a\r\nIdempotency-Key: key\r\nContent-Length: 9999999\r\n\r\n", nil},
 		{"HTTP/1.0", "POST " + streamPath + " HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", nil},
 	} {
 		f.ingest.fail(row.err)
@@ -91,4 +126,22 @@ func TestAnswersByteForByte(t *testing.T) {
 	if got.String() != string(want) {
 		t.Errorf("answers changed; if that is meant, run with -update and read the difference:\n%s", got.String())
 	}
+}
+
+// goldenVerdict has the identifier say what the verdict is.
+func goldenVerdict(q usage.VerdictQuery) (usage.Verdict, error) {
+	switch outcome := usage.Outcome(q.Identifier); outcome {
+	case "unknown":
+		return usage.Verdict{}, errors.New("gone")
+	case usage.OutcomeReplay, usage.OutcomeKeyReused, usage.OutcomeDuplicate, usage.OutcomeRefused:
+		return usage.Verdict{Outcome: outcome, Code: "invalid_cancel_configuration", ReceivedMs: 1_772_445_600_000, TimestampMs: 1_772_445_600_000}, nil
+	}
+	return usage.Verdict{Outcome: usage.OutcomeNew}, nil
+}
+
+func goldenFate(q usage.FateQuery) (usage.Fate, error) {
+	if q.Identifier == "none" {
+		return usage.Fate{Status: usage.NotFound, AsOfMs: 1_772_445_600_000}, nil
+	}
+	return usage.Fate{Status: usage.Accepted, Topic: "tollgate.usage", Partition: 1, Offset: 2, ReceivedMs: 1_772_445_600_000, AsOfMs: 1_772_445_600_000}, nil
 }

@@ -1,14 +1,17 @@
 package httpd
 
 import (
+	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"tollgate/pkg/ingest"
+	"tollgate/pkg/usage"
 )
 
 // BenchmarkHandle is the server's own part of a request, without kernel, scheduler and log: a connection in memory that
@@ -68,6 +71,45 @@ type yes struct{ *ingest.Ingester }
 func (yes) Submit(f *ingest.Frame) error {
 	f.Release()
 	return nil
+}
+
+func (yes) SubmitAt(f *ingest.Frame) (ingest.Position, error) {
+	p := f.Partition()
+	f.Release()
+	return ingest.Position{Partition: p}, nil
+}
+
+// BenchmarkSynchronous is the same for requests that are answered one by one: an event with its verdict, by an oracle that
+// knows it at once, and reads of a meter and of a page of totals.
+//
+//	go test -run - -bench Synchronous ./pkg/httpd
+func BenchmarkSynchronous(b *testing.B) {
+	h := newHandling(b, oneEvent)
+	_ = h.f.srv.SetPolicy(&Policy{Default: Limits{Events: limitMax, StreamEvents: limitMax, SyncEvents: limitMax}})
+	h.f.srv.cfg.Usage = first{h.f.usage}
+	h.f.usage.totals = hours(0, 20)
+	meter := metersPath + "/" + h.f.control.Snapshot().Named("acct_demo", false, "api_requests").ID
+	get := func(path string) string {
+		return "GET " + path + " HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + testKey + "\r\n\r\n"
+	}
+	for _, c := range []struct{ name, request string }{
+		{"event", strings.Replace(streamRequest(testKey, oneMeterEvent), streamPath, eventsPath, 1)},
+		{"meter", get(meter)},
+		{"summaries", get(meter + "/event_summaries?customer=a&start_time=0&end_time=172800&value_grouping_window=hour")},
+	} {
+		h.request = []byte(c.request)
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			h.ours(b.N)
+		})
+	}
+}
+
+// first is a Usage to which every event is the first of its kind.
+type first struct{ *oracle }
+
+func (first) Verdict(context.Context, usage.VerdictQuery) (usage.Verdict, error) {
+	return usage.Verdict{Outcome: usage.OutcomeNew}, nil
 }
 
 // endlessConn is a client that sends its request a number of times, each after the answer to the one before.

@@ -17,6 +17,7 @@ import (
 
 	"tollgate/pkg/auth"
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/control"
 	"tollgate/pkg/ingest"
 	"tollgate/pkg/recordbatch"
 )
@@ -28,6 +29,7 @@ const (
 	otherKey      = "sk_test_other"
 	thirdKey      = "sk_test_third"
 	eventsOnlyKey = "rk_test_events"
+	readerKey     = "rk_test_reader" // of meters and events
 	idleKey       = "rk_test_nothing"
 )
 
@@ -80,8 +82,9 @@ func (l *memoryLog) Bounds(context.Context, string, int32) (int64, int64, error)
 func (l *memoryLog) NewReader(string, int32, int64) (commitlog.Reader, error) {
 	return nil, commitlog.ErrUnavailable
 }
-func (l *memoryLog) Ready() error                { return nil }
-func (l *memoryLog) Close(context.Context) error { return nil }
+func (l *memoryLog) Group(string, string) commitlog.Group { return nil }
+func (l *memoryLog) Ready() error                         { return nil }
+func (l *memoryLog) Close(context.Context) error          { return nil }
 
 // scripted is an Ingester whose answers a test can choose.
 type scripted struct {
@@ -103,6 +106,11 @@ func (f *scripted) NewFrame(receivedMs int64) *ingest.Frame {
 }
 
 func (f *scripted) Submit(frame *ingest.Frame) error {
+	_, err := f.SubmitAt(frame)
+	return err
+}
+
+func (f *scripted) SubmitAt(frame *ingest.Frame) (ingest.Position, error) {
 	if f.panic.Load() {
 		panic("a fault of the handler's")
 	}
@@ -112,9 +120,9 @@ func (f *scripted) Submit(frame *ingest.Frame) error {
 	}
 	if err := f.err.Load(); err != nil && *err != nil {
 		frame.Release()
-		return *err
+		return ingest.Position{Partition: -1, Offset: -1}, *err
 	}
-	return f.Ingester.Submit(frame)
+	return f.Ingester.SubmitAt(frame)
 }
 
 // fixture is a running server.
@@ -123,6 +131,8 @@ type fixture struct {
 	srv      *Server
 	log      *memoryLog
 	ingest   *scripted
+	control  *steered
+	usage    *oracle
 	sessions *auth.Sessions
 	addr     string
 	notices  chan Notice
@@ -137,6 +147,7 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 		{Business: "acct_other", Secret: otherKey},
 		{Business: "acct_third", Secret: thirdKey},
 		{Business: "acct_demo", Secret: eventsOnlyKey, Permissions: []string{"billing_meter_event_write"}},
+		{Business: "acct_demo", Secret: readerKey, Permissions: []string{"billing_meter_read", "billing_meter_event_read"}},
 		{Business: "acct_demo", Secret: idleKey},
 	})
 	if err != nil {
@@ -163,7 +174,9 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 		t.Fatal(err)
 	}
 	f.ingest = &scripted{Ingester: g}
-	cfg.Sessions, cfg.Ingest = f.sessions, f.ingest
+	f.openControl(cfg.Now)
+	f.usage = &oracle{}
+	cfg.Sessions, cfg.Ingest, cfg.Control, cfg.Usage = f.sessions, f.ingest, f.control, f.usage
 	if f.srv, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +190,20 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 		_ = g.Drain(ctx)
 	})
 	return f
+}
+
+// openControl starts a control plane, in which the demo business has the meter of the tests' events in both modes.
+func (f *fixture) openControl(now func() time.Time) {
+	f.t.Helper()
+	c, err := control.Open(control.Config{Log: newControlLog(), Topic: "tollgate.control", Now: now})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.control = &steered{Control: c}
+	f.t.Cleanup(func() { _ = c.Close(context.Background()) })
+	for _, livemode := range []bool{false, true} {
+		f.control.meter(f.t, "acct_demo", livemode, control.NewMeter{EventName: "api_requests"})
+	}
 }
 
 // listen serves one more listener on the loopback, through wrap if given, and returns its address.

@@ -13,16 +13,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"tollgate/pkg/ingest"
 	"tollgate/pkg/stripe"
 )
-
-// Ingester is where events go: an *ingest.Ingester.
-type Ingester interface {
-	NewFrame(receivedMs int64) *ingest.Frame
-	// Submit takes the frame over and returns nil when all of it is durable.
-	Submit(f *ingest.Frame) error
-}
 
 // Server answers the Stripe API's metering endpoints on any number of listeners. Make it with New.
 type Server struct {
@@ -34,6 +26,9 @@ type Server struct {
 	exchanges exchanges
 	buffers   buffers
 	decoders  *decoders
+	inFlight  inFlight
+
+	sessionAnswers sessionAnswers
 
 	tenants  atomic.Pointer[tenants]
 	purses   *purses
@@ -76,7 +71,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, dice: dice, decoders: decoders,
-		sessions:   newSessionBuckets(cfg.SessionBuckets),
+		inFlight: inFlight{keys: make(map[string]struct{})},
+		sessions: newSessionBuckets(cfg.SessionBuckets),
+
+		sessionAnswers: sessionAnswers{byKey: make(map[[16]byte]sessionAnswer)},
+
 		buffers:    newBuffers(cfg.HeadBytesMax),
 		wireLimits: wireLimits{headBytesMax: cfg.HeadBytesMax, headLinesMax: headLinesMax},
 		start:      cfg.now(),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 
+	"tollgate/pkg/control"
 	"tollgate/pkg/ingest"
 	"tollgate/pkg/meterevent"
 	"tollgate/pkg/stripe"
@@ -36,7 +37,7 @@ func (s *Server) stream(x *exchange) *stripe.Error {
 	x.identify(events)
 	reading.records.Begin(x.business, x.livemode, x.receivedMs)
 	for i := range events {
-		x.addEvent(reading, frame, &events[i])
+		s.addEvent(x, reading, frame, &events[i])
 	}
 	s.done(x, reading)
 	if r := s.submit(x, frame, len(events)); r != nil {
@@ -74,54 +75,52 @@ func (x *exchange) identify(events []meterevent.Event) {
 
 var _ meterevent.Random = (*rand.ChaCha8)(nil)
 
-// customerKey is where a payload names its customer, unless its meter says otherwise. Meters are not known here.
-const customerKey = "stripe_customer_id"
-
-// valueKey is the same for the value.
-const valueKey = "value"
-
 // addEvent writes an event's record into the frame. The reading's records have begun.
-func (x *exchange) addEvent(r *reading, frame *ingest.Frame, e *meterevent.Event) {
+func (s *Server) addEvent(x *exchange, r *reading, frame *ingest.Frame, e *meterevent.Event) {
+	var meter *control.Meter
+	if len(x.tenant.spread) > 0 && x.tenant.spread[string(e.Name)] > 1 {
+		meter = s.cfg.Control.Snapshot().Named(x.business, x.livemode, string(e.Name)) // for its customer key
+	}
+	frame.End(r.records.Append(frame.Begin(x.keyOf(r, e, meter)), e))
+}
+
+// keyOf is the key of an event's record, which is to be appended next: its meter's or, of a spread meter, that of its
+// customer's bucket. The meter itself is looked at for a spread one only; nil is one that does not exist.
+func (x *exchange) keyOf(r *reading, e *meterevent.Event, meter *control.Meter) *ingest.Key {
 	place, known := r.records.Meter(e.Name)
 	key := &r.keys[place]
 	if !known {
 		key.Set(r.records.Key())
 	}
-	if len(x.tenant.spread) > 0 {
-		if n := x.tenant.spread[string(e.Name)]; n > 1 {
-			customer, _ := e.PayloadValue(customerKey)
-			x.key = meterevent.AppendBucket(append(x.key[:0], r.records.Key()...), ingest.Bucket(customer, n))
-			key = &r.key
-			key.Set(x.key)
-		}
+	if len(x.tenant.spread) == 0 {
+		return key
 	}
-	frame.End(r.records.Append(frame.Begin(key), e))
-}
-
-// addAdjustment writes an adjustment's record: into every key of a spread meter, since it names no customer, and each
-// key's reader must see it in its place among the events.
-func (x *exchange) addAdjustment(r *reading, frame *ingest.Frame, a *meterevent.Adjustment) {
-	x.key = meterevent.AppendKey(x.key[:0], x.business, x.livemode, a.Name)
-	n := x.tenant.spread[string(a.Name)]
+	n := x.tenant.spread[string(e.Name)]
 	if n <= 1 {
-		x.addAdjusted(r, frame, a)
-		return
+		return key
 	}
-	meter := len(x.key)
-	for i := range n {
-		x.key = meterevent.AppendBucket(x.key[:meter], i)
-		x.addAdjusted(r, frame, a)
+	customerKey := defaultCustomerKey
+	if meter != nil {
+		customerKey = meter.CustomerKey
 	}
-}
-
-func (x *exchange) addAdjusted(r *reading, frame *ingest.Frame, a *meterevent.Adjustment) {
+	customer, _ := e.PayloadValue(customerKey)
+	x.key = meterevent.AppendBucket(append(x.key[:0], r.records.Key()...), ingest.Bucket(customer, n))
 	r.key.Set(x.key)
-	frame.End(meterevent.AppendAdjustmentRecord(frame.Begin(&r.key), x.business, x.livemode, a, x.receivedMs))
+	return &r.key
 }
 
 // submit waits until the frame is durable and accounts for its events.
 func (s *Server) submit(x *exchange, frame *ingest.Frame, events int) *stripe.Error {
-	err := s.cfg.Ingest.Submit(frame)
+	return s.submitted(x, s.cfg.Ingest.Submit(frame), events)
+}
+
+// submitAt is submit, and tells where the frame's last record is.
+func (s *Server) submitAt(x *exchange, frame *ingest.Frame, events int) (ingest.Position, *stripe.Error) {
+	position, err := s.cfg.Ingest.SubmitAt(frame)
+	return position, s.submitted(x, err, events)
+}
+
+func (s *Server) submitted(x *exchange, err error, events int) *stripe.Error {
 	s.metrics.acknowledged(x)
 	if err != nil {
 		return notStored(err)

@@ -117,7 +117,7 @@ func TestTheStripeSDKSeesTypedErrors(t *testing.T) {
 	raw(f.newSDK(f.token(testKey)).V2BillingMeterEventStreams.Create(ctx, streamParams(101)), 400, "invalid_fields")
 
 	_, err = f.newSDK(testKey).V1BillingMeterEvents.Create(ctx, &sdk.BillingMeterEventCreateParams{
-		EventName: sdk.String("a"), Payload: map[string]string{"value": "1"}, Timestamp: sdk.Int64(1),
+		EventName: sdk.String("api_requests"), Payload: map[string]string{"stripe_customer_id": "cus_1", "value": "1"}, Timestamp: sdk.Int64(1),
 	})
 	if e, ok := errors.AsType[*sdk.Error](err); !ok || e.HTTPStatusCode != 400 || e.Code != "timestamp_too_far_in_past" || e.Param != "timestamp" {
 		t.Errorf("v1: %v", err)

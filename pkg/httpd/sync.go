@@ -1,51 +1,16 @@
 package httpd
 
 import (
-	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 
+	"tollgate/pkg/control"
+	"tollgate/pkg/ingest"
 	"tollgate/pkg/meterevent"
 	"tollgate/pkg/stripe"
+	"tollgate/pkg/usage"
 )
-
-// session is POST /v2/billing/meter_event_session. It takes no parameters: SDKs send {}, some nothing.
-func (s *Server) session(x *exchange) *stripe.Error {
-	key, r := s.authenticate(x)
-	if r != nil {
-		return r
-	}
-	reading, body, r := s.read(x)
-	if r != nil {
-		return r
-	}
-	if !isEmptyObject(body) {
-		r := x.takes(jsonBodies)
-		if r == nil {
-			r = stripe.InvalidFields("", "The request takes no parameters: its body must be {} or empty")
-		}
-		s.done(x, reading)
-		return r
-	}
-	s.done(x, reading)
-	session, token, err := s.cfg.Sessions.Mint(key)
-	if err != nil {
-		s.cfg.Notify(Notice{What: "a meter event session could not be opened", Err: err})
-		return stripe.Internal()
-	}
-	return x.ok(stripe.AppendSession(x.answer[:0], &stripe.Session{
-		Random: session.ID, Token: token, Livemode: session.Livemode,
-		CreatedMs: session.CreatedMs, ExpiresMs: session.ExpiresMs,
-	}))
-}
-
-func isEmptyObject(body []byte) bool {
-	const space = " \t\r\n"
-	body = bytes.Trim(body, space)
-	if len(body) == 0 {
-		return true
-	}
-	return len(body) >= 2 && body[0] == '{' && body[len(body)-1] == '}' && len(bytes.Trim(body[1:len(body)-1], space)) == 0
-}
 
 // open begins a request of a synchronous endpoint: the kind of its body, its key, then the body, which done ends.
 func (s *Server) open(x *exchange) (*reading, []byte, *stripe.Error) {
@@ -62,8 +27,8 @@ func (s *Server) open(x *exchange) (*reading, []byte, *stripe.Error) {
 	return s.read(x)
 }
 
-// meterEvent is POST /v2/billing/meter_events: one event, judged before it is answered. POST /v1/billing/meter_events is
-// the same as a form.
+// meterEvent is POST /v2/billing/meter_events: one event, judged before it is stored and again, with what came before it,
+// at its place in the log (D18). POST /v1/billing/meter_events is the same as a form.
 func (s *Server) meterEvent(x *exchange) *stripe.Error {
 	reading, body, r := s.open(x)
 	if r != nil {
@@ -83,123 +48,301 @@ func (s *Server) meterEvent(x *exchange) *stripe.Error {
 	return s.oneEvent(x, reading, &event)
 }
 
-// oneEvent stores an event of a synchronous endpoint and answers with it. The answer is written before the reading is
-// done, since the event points into it.
+// oneEvent stores an event of a synchronous endpoint and answers as its verdict is.
 func (s *Server) oneEvent(x *exchange, reading *reading, event *meterevent.Event) *stripe.Error {
-	r := x.judge(event)
-	if r == nil {
-		r = s.charge(x, 1)
-	}
+	release, r := s.begin(x)
 	if r != nil {
 		s.done(x, reading)
 		return r
 	}
-	one := [1]meterevent.Event{*event}
-	x.identify(one[:])
-	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
-	reading.records.Begin(x.business, x.livemode, x.receivedMs)
-	x.addEvent(reading, frame, &one[0])
-	answer := stripe.MeterEvent{
-		EventName: one[0].Name, Identifier: one[0].Identifier, Payload: one[0].Payload,
-		CreatedMs: x.receivedMs, TimestampMs: x.receivedMs, Livemode: x.livemode,
-	}
-	if event.HasTimestamp {
-		answer.TimestampMs = event.TimestampMs
-	}
-	if x.version == v1 {
-		x.answer = stripe.AppendV1MeterEvent(x.answer[:0], &answer)
-	} else {
-		x.answer = stripe.AppendV2MeterEvent(x.answer[:0], &answer)
-	}
-	s.done(x, reading)
-	if r := s.submit(x, frame, 1); r != nil {
+	defer release()
+	meter, r := s.judge(x, event)
+	if r != nil {
+		s.done(x, reading)
 		return r
 	}
-	return x.ok(x.answer)
+	request := x.requestOf(x.eventParams(event))
+	if event.Identifier == nil {
+		x.id = meterevent.RequestIdentifier(x.id[:0], x.business, x.livemode, event.Name, x.header(hIdempotencyKey), x.random)
+		event.Identifier = x.id
+	}
+	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
+	reading.records.Begin(x.business, x.livemode, x.receivedMs)
+	key := x.keyOf(reading, event, meter)
+	frame.End(reading.records.AppendRequested(frame.Begin(key), event, request))
+	x.partitions = append(x.partitions[:0], frame.Partition())
+	answer := x.keep(event)
+	q := usage.VerdictQuery{Scope: x.scope(event.Name), Identifier: string(event.Identifier), Request: request}
+	s.done(x, reading)
+	v, r := s.submitAndAsk(x, frame, &q)
+	if r != nil {
+		return r
+	}
+	switch v.Outcome {
+	case usage.OutcomeNew:
+	case usage.OutcomeReplay:
+		x.replayed()
+		answer.CreatedMs, answer.TimestampMs = v.ReceivedMs, v.TimestampMs
+	case usage.OutcomeKeyReused:
+		return stripe.IdempotencyKeyReused()
+	case usage.OutcomeDuplicate:
+		return stripe.DuplicateMeterEvent(answer.Identifier)
+	case usage.OutcomeRefused:
+		return x.refusedEvent(v, answer.EventName)
+	default:
+		return stripe.VerdictUnknown(q.Identifier)
+	}
+	if x.version == v1 {
+		return x.ok(stripe.AppendV1MeterEvent(x.answer[:0], &answer))
+	}
+	return x.ok(stripe.AppendV2MeterEvent(x.answer[:0], &answer))
 }
 
-// judge checks what a synchronous endpoint promises to check. Meters are not known here, so customer and value are
-// judged under their default keys, and only where they are there: a meter may name other keys, or need no value. The
-// first fault is the answer: customer, value, time, the order that the stream's error reports are to have.
-func (x *exchange) judge(e *meterevent.Event) *stripe.Error {
-	if customer, ok := e.PayloadValue(customerKey); ok && len(customer) == 0 {
-		return stripe.PayloadNoCustomer(customerKey, x.payloadParam(customerKey))
+// begin is what every synchronous request that writes begins with: its Idempotency-Key must not be at work elsewhere.
+// A caller that was not refused calls release when the request is decided.
+func (s *Server) begin(x *exchange) (release func(), r *stripe.Error) {
+	if x.version == v1 {
+		return s.inFlight.hold(x)
 	}
-	if value, ok := e.PayloadValue(valueKey); ok {
-		switch meterevent.CheckValue(value) {
-		case meterevent.InvalidValue:
-			return stripe.PayloadInvalidValue(value, x.payloadParam(valueKey))
-		case meterevent.ValueTooManyDigits:
-			r := stripe.PayloadInvalidValue(value, x.payloadParam(valueKey))
-			r.CodeV2 = string(meterevent.ValueTooManyDigits)
-			return r
+	return func() {}, s.usedForSession(x)
+}
+
+// keep copies what the answer repeats of an event: head and body are gone when the answer is written.
+func (x *exchange) keep(e *meterevent.Event) stripe.MeterEvent {
+	x.kept = append(append(append(x.kept[:0], e.Name...), e.Identifier...), e.Payload...)
+	name, identifier := len(e.Name), len(e.Name)+len(e.Identifier)
+	answer := stripe.MeterEvent{
+		EventName: x.kept[:name:name], Identifier: x.kept[name:identifier:identifier], Payload: x.kept[identifier:],
+		CreatedMs: x.receivedMs, TimestampMs: x.receivedMs, Livemode: x.livemode,
+	}
+	if e.HasTimestamp {
+		answer.TimestampMs = e.TimestampMs
+	}
+	return answer
+}
+
+func (x *exchange) scope(name []byte) usage.Scope {
+	return usage.Scope{Business: x.business, Livemode: x.livemode, EventName: string(name)}
+}
+
+// eventParams is an event in one spelling: what two requests have in common exactly when they say the same. It is a view
+// into x.kept.
+func (x *exchange) eventParams(e *meterevent.Event) []byte {
+	p := x.kept[:0]
+	if x.version == v1 {
+		p = x.form.AppendCanonical(p)
+		x.kept = p
+		return p
+	}
+	p = appendText(p, e.Name)
+	has := byte(0)
+	if e.Identifier != nil {
+		has |= 1
+	}
+	if e.HasTimestamp {
+		has |= 2
+	}
+	p = appendText(append(p, has), e.Identifier)
+	p = binary.BigEndian.AppendUint64(p, uint64(e.TimestampMs))
+	p = append(p, e.Payload...)
+	x.kept = p
+	return p
+}
+
+func appendText(dst, text []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+}
+
+// requestOf is the fingerprint that the request's record carries.
+func (x *exchange) requestOf(params []byte) meterevent.Request {
+	return meterevent.RequestOf(x.business, x.livemode, x.route.path, x.header(hIdempotencyKey), params, x.random)
+}
+
+// submitAndAsk stores the one record of the frame, or one in each of x.partitions, and asks for their verdict. That it
+// can be asked is looked at first: what is stored and can not be answered for is the worse answer.
+func (s *Server) submitAndAsk(x *exchange, frame *ingest.Frame, q *usage.VerdictQuery) (usage.Verdict, *stripe.Error) {
+	for _, p := range x.partitions {
+		if p < 0 {
+			continue // the log does not know its topic: Submit will say so
+		}
+		if err := s.cfg.Usage.Available(p); err != nil {
+			frame.Release()
+			return usage.Verdict{}, stripe.OwnerAway()
+		}
+	}
+	if r := s.charge(x, 1); r != nil {
+		frame.Release()
+		return usage.Verdict{}, r
+	}
+	position, r := s.submitAt(x, frame, 1)
+	if r != nil {
+		return usage.Verdict{}, r
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.UsageWaitMax)
+	defer cancel()
+	ask := func(p int32) (usage.Verdict, error) {
+		q := *q
+		q.Partition, q.Offset = p, -1
+		if p == position.Partition {
+			q.Offset = position.Offset
+		}
+		return s.cfg.Usage.Verdict(ctx, q)
+	}
+	verdict, err := askAll(x.partitions, ask)
+	if err != nil {
+		return verdict, stripe.VerdictUnknown(q.Identifier)
+	}
+	return verdict, nil
+}
+
+// askAll asks about all partitions at once, and returns the gravest verdict, or an error if there was one. Almost always
+// there is one partition, which this goroutine asks about.
+func askAll(partitions []int32, ask func(p int32) (usage.Verdict, error)) (usage.Verdict, error) {
+	type answer struct {
+		verdict usage.Verdict
+		err     error
+	}
+	others := make(chan answer, len(partitions))
+	for _, p := range partitions[1:] {
+		go func() {
+			v, err := ask(p)
+			others <- answer{v, err}
+		}()
+	}
+	verdict, err := ask(partitions[0])
+	for range partitions[1:] {
+		a := <-others
+		verdict, err = graver(verdict, a.verdict), errors.Join(err, a.err)
+	}
+	return verdict, err
+}
+
+// graver is the verdict on a request whose records are in several partitions: one that was refused anywhere was refused,
+// and one that was stored anywhere before is a repetition.
+func graver(a, b usage.Verdict) usage.Verdict {
+	rank := func(v usage.Verdict) int {
+		switch v.Outcome {
+		case usage.OutcomeNew:
+			return 0
+		case usage.OutcomeReplay:
+			return 1
+		case usage.OutcomeDuplicate:
+			return 2
+		case usage.OutcomeRefused:
+			return 3
+		case usage.OutcomeKeyReused:
+			return 4
+		}
+		return 5
+	}
+	switch ra, rb := rank(a), rank(b); {
+	case ra > rb:
+		return a
+	case ra == rb && a.Outcome == usage.OutcomeReplay && a.ReceivedMs < b.ReceivedMs:
+		return a
+	}
+	return b
+}
+
+// judge checks what a synchronous endpoint promises to check, in the order and by the rules of the worker, which judges
+// again: as of the time of receipt. The first fault is the answer.
+func (s *Server) judge(x *exchange, e *meterevent.Event) (*control.Meter, *stripe.Error) {
+	m, r := x.meterOf(s.cfg.Control.Snapshot(), e.Name)
+	if r != nil {
+		// Another gateway may have answered for the meter a moment ago. That is asked for only before a refusal: an event
+		// that passes is judged again where everything is known.
+		snapshot, away := s.caughtUp()
+		if away != nil {
+			return nil, away
+		}
+		if m, r = x.meterOf(snapshot, e.Name); r != nil {
+			return nil, r
+		}
+	}
+	if customer, _ := e.PayloadValue(m.CustomerKey); len(customer) == 0 {
+		return nil, stripe.PayloadNoCustomer(m.CustomerKey, x.payloadParam(m.CustomerKey))
+	}
+	if m.Formula != control.Count {
+		if r := x.judgeValue(m.ValueKey, e); r != nil {
+			return nil, r
 		}
 	}
 	if e.HasTimestamp {
-		switch meterevent.CheckTimestamp(e.TimestampMs, x.receivedMs) {
-		case meterevent.TimestampTooFarInPast:
-			return stripe.TimestampTooOld(ceilSeconds(x.receivedMs - meterevent.TimestampPastMaxMs))
-		case meterevent.TimestampInFuture:
-			return stripe.TimestampInFuture((x.receivedMs + meterevent.TimestampFutureMaxMs) / 1000)
-		}
+		return m, x.timestampRefusal(meterevent.CheckTimestamp(e.TimestampMs, x.receivedMs))
+	}
+	return m, nil
+}
+
+// meterOf is the meter of an event name, if it counts what is received now.
+func (x *exchange) meterOf(snapshot *control.Snapshot, name []byte) (*control.Meter, *stripe.Error) {
+	m := snapshot.Named(x.business, x.livemode, string(name))
+	switch {
+	case m == nil || !m.ExistedAt(x.receivedMs):
+		return nil, stripe.NoMeter(name)
+	case !m.ActiveAt(x.receivedMs):
+		return nil, stripe.ArchivedMeter(name)
+	}
+	return m, nil
+}
+
+func (x *exchange) judgeValue(key string, e *meterevent.Event) *stripe.Error {
+	value, ok := e.PayloadValue(key)
+	if !ok {
+		return stripe.PayloadNoValue(key, x.payloadParam(key))
+	}
+	switch meterevent.CheckValue(value) {
+	case meterevent.InvalidValue:
+		return stripe.PayloadInvalidValue(value, x.payloadParam(key))
+	case meterevent.ValueTooManyDigits:
+		r := stripe.PayloadInvalidValue(value, x.payloadParam(key))
+		r.CodeV2 = string(meterevent.ValueTooManyDigits)
+		return r
 	}
 	return nil
 }
 
+func (x *exchange) timestampRefusal(reason meterevent.Reason) *stripe.Error {
+	switch reason {
+	case meterevent.TimestampTooFarInPast:
+		return stripe.TimestampTooOld(ceilSeconds(x.receivedMs - meterevent.TimestampPastMaxMs))
+	case meterevent.TimestampInFuture:
+		return stripe.TimestampInFuture((x.receivedMs + meterevent.TimestampFutureMaxMs) / 1000)
+	}
+	return nil
+}
+
+// refusedEvent renders a refusal of the worker's. Other than by a change of the meter between our judgement and its, it
+// does not come to that.
+func (x *exchange) refusedEvent(v usage.Verdict, name []byte) *stripe.Error {
+	switch v.Code {
+	case "no_meter":
+		return stripe.NoMeter(name)
+	case "archived_meter":
+		return stripe.ArchivedMeter(name)
+	}
+	if r := x.timestampRefusal(meterevent.Reason(v.Code)); r != nil {
+		return r
+	}
+	code := v.Code
+	switch code {
+	case "meter_event_no_customer_defined":
+		code = "payload_no_customer_defined"
+	case "meter_event_value_not_found":
+		code = "payload_no_value_defined"
+	case string(meterevent.InvalidValue):
+		code = "payload_invalid_value"
+	}
+	return stripe.EventRefused(code, v.Message)
+}
+
 func ceilSeconds(ms int64) int64 { return (ms + 999) / 1000 }
 
-// payloadParam is how the API that was called names a payload entry.
+// payloadParam names a payload's key in the way of the API that was called.
 func (x *exchange) payloadParam(key string) string {
 	if x.version == v1 {
 		return "payload[" + key + "]"
 	}
 	return "payload." + key
-}
-
-// adjustment is POST /v2/billing/meter_event_adjustments, and /v1/billing/meter_event_adjustments as a form.
-func (s *Server) adjustment(x *exchange) *stripe.Error {
-	reading, body, r := s.open(x)
-	if r != nil {
-		return r
-	}
-	var adjustment meterevent.Adjustment
-	var err error
-	if x.version == v1 {
-		adjustment, err = x.adjustmentOfForm(reading.events, body)
-	} else {
-		adjustment, err = reading.events.Adjustment(body)
-	}
-	if err != nil {
-		s.done(x, reading)
-		return syncRefusal(err)
-	}
-	return s.adjust(x, reading, &adjustment)
-}
-
-// adjust stores an adjustment. Whether there is an event to cancel is decided where the meter's events are read in
-// order, so it is pending here.
-func (s *Server) adjust(x *exchange, reading *reading, a *meterevent.Adjustment) *stripe.Error {
-	if r := s.charge(x, 1); r != nil {
-		s.done(x, reading)
-		return r
-	}
-	frame := s.cfg.Ingest.NewFrame(x.receivedMs)
-	x.addAdjustment(reading, frame, a)
-	answer := stripe.Adjustment{
-		EventName: a.Name, CancelIdentifier: a.Identifier, Status: stripe.Pending,
-		CreatedMs: x.receivedMs, Livemode: x.livemode,
-	}
-	putUint64s(&answer.Random, x.random.Uint64(), x.random.Uint64())
-	if x.version == v1 {
-		x.answer = stripe.AppendV1Adjustment(x.answer[:0], &answer)
-	} else {
-		x.answer = stripe.AppendV2Adjustment(x.answer[:0], &answer)
-	}
-	s.done(x, reading)
-	if r := s.submit(x, frame, 1); r != nil {
-		return r
-	}
-	return x.ok(x.answer)
 }
 
 // ok sets the body of a 200.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/control"
 	"tollgate/pkg/meterevent"
 )
 
@@ -25,6 +26,11 @@ func TestUsageIsWrittenUnderItsOwnKey(t *testing.T) {
 		{liveKey, f.token(liveKey), "acct_demo/livemode/"},
 		{otherKey, f.token(otherKey), "acct_other/testmode/"},
 		{thirdKey, f.token(thirdKey), "acct_third/testmode/"},
+	}
+	for i := range meters {
+		for _, owner := range owners {
+			f.control.meter(t, strings.SplitN(owner.prefix, "/", 2)[0], owner.secret == liveKey, control.NewMeter{EventName: fmt.Sprintf("meter_%d", i)})
+		}
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -1,0 +1,79 @@
+package httpd
+
+import (
+	"crypto/sha256"
+	"strings"
+	"sync"
+
+	"tollgate/pkg/control"
+	"tollgate/pkg/stripe"
+)
+
+// headerReplayed says that an answer is the one of an earlier request with the same Idempotency-Key.
+const headerReplayed = "Idempotent-Replayed"
+
+func (x *exchange) replayed() { x.ctx.Response.Header.Set(headerReplayed, "true") }
+
+// idempotency is the request's Idempotency-Key with what it is used for: method, path and the parameters in x.form. It is
+// nil when there is no key.
+func (x *exchange) idempotency() (*control.Idempotency, *stripe.Error) {
+	key := x.header(hIdempotencyKey)
+	if len(key) == 0 {
+		return nil, nil
+	}
+	// A key that is kept is text: two that differ in other bytes might become one on the way.
+	if !visible(key, idempotencyKeyBytesMax) {
+		return nil, stripe.IdempotencyKeyUnreadable()
+	}
+	text := append(x.answer[:0], x.route.method...)
+	text = append(append(text, ' '), x.route.path...)
+	text = append(append(text, 0), x.param...)
+	text = append(text, 0)
+	text = x.form.AppendCanonical(text)
+	x.answer = text
+	sum := sha256.Sum256(text)
+	return &control.Idempotency{API: x.version.String(), Key: string(key), Fingerprint: [16]byte(sum[:16])}, nil
+}
+
+func (v apiVersion) String() string {
+	if v == v1 {
+		return "v1"
+	}
+	return "v2"
+}
+
+// inFlight holds the Idempotency-Keys of the v1 requests that are not answered yet. A connection has one request under
+// way, so Config.ConnsMax bounds it.
+type inFlight struct {
+	mu   sync.Mutex
+	keys map[string]struct{} // guarded by mu
+}
+
+// hold refuses a request whose key is that of another one under way. A caller that was not refused calls release when
+// the request is decided.
+func (f *inFlight) hold(x *exchange) (release func(), r *stripe.Error) {
+	key := x.header(hIdempotencyKey)
+	if len(key) == 0 {
+		return func() {}, nil
+	}
+	var b strings.Builder
+	b.WriteString(x.business)
+	if x.livemode {
+		b.WriteByte('/')
+	} else {
+		b.WriteByte(' ')
+	}
+	b.Write(key)
+	name := b.String()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, there := f.keys[name]; there {
+		return nil, stripe.IdempotencyKeyInUse()
+	}
+	f.keys[name] = struct{}{}
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.keys, name)
+	}, nil
+}

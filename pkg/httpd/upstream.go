@@ -1,0 +1,68 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+
+	"tollgate/pkg/control"
+	"tollgate/pkg/ingest"
+	"tollgate/pkg/stripe"
+	"tollgate/pkg/usage"
+)
+
+// What the server asks of the rooms behind it. All methods may be called at once from many goroutines.
+
+// Ingester is where events go: an *ingest.Ingester.
+type Ingester interface {
+	NewFrame(receivedMs int64) *ingest.Frame
+	// Submit takes the frame over and returns nil when all of it is durable.
+	Submit(f *ingest.Frame) error
+	// SubmitAt is Submit, and tells where the frame's last record is.
+	SubmitAt(f *ingest.Frame) (ingest.Position, error)
+}
+
+// Control keeps the meters: a *control.Control.
+type Control interface {
+	// Snapshot may trail what other gateways have decided; CaughtUp returns when it holds everything that was decided
+	// before the call.
+	Snapshot() *control.Snapshot
+	CaughtUp(ctx context.Context) error
+	Propose(ctx context.Context, change control.Change) (control.Verdict, error)
+	Replay(business string, livemode bool, i *control.Idempotency) (v control.Verdict, ok bool)
+}
+
+// Usage tells what became of events, whichever gateway counts them. An error is that the answer can not be had now, but
+// for *usage.IncompleteError, which will not pass.
+type Usage interface {
+	Totals(ctx context.Context, q usage.Query) (usage.Totals, error)
+	Fate(ctx context.Context, q usage.FateQuery) (usage.Fate, error)
+	Verdict(ctx context.Context, q usage.VerdictQuery) (usage.Verdict, error)
+	// Available is nil when Verdict could be asked about the partition now, as far as is known. It does not block.
+	Available(partition int32) error
+}
+
+// caughtUp has the snapshot hold what any gateway has answered before.
+func (s *Server) caughtUp() (*control.Snapshot, *stripe.Error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ControlWaitMax)
+	defer cancel()
+	if err := s.cfg.Control.CaughtUp(ctx); err != nil {
+		return nil, stripe.MetersUnavailable()
+	}
+	return s.cfg.Control.Snapshot(), nil
+}
+
+// propose asks for a change of a meter.
+func (s *Server) propose(change *control.Change) (control.Verdict, *stripe.Error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ControlWaitMax)
+	defer cancel()
+	v, err := s.cfg.Control.Propose(ctx, *change)
+	switch {
+	case err == nil:
+		return v, nil
+	case errors.Is(err, ingest.ErrUnavailable) && !errors.Is(err, ingest.ErrUnknown):
+		return v, stripe.MetersUnavailable()
+	case errors.Is(err, ingest.ErrRefused) && !errors.Is(err, ingest.ErrUnknown):
+		return v, stripe.LogRefused()
+	}
+	return v, stripe.ChangeUnknown()
+}
