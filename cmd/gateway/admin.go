@@ -24,8 +24,8 @@ type notReady struct {
 }
 
 // openAdmin listens and serves. ready returns what stands in the way of acknowledging an event now, nothing if nothing
-// does; it is called for each /readyz.
-func openAdmin(addr string, metrics http.Handler, ready func() []string) (*admin, error) {
+// does; it is called for each /readyz. status is a text for a person, for /statusz.
+func openAdmin(addr string, metrics http.Handler, ready func() []string, status func() string) (*admin, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -36,6 +36,10 @@ func openAdmin(addr string, metrics http.Handler, ready func() []string) (*admin
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReady(w, ready()) })
+	mux.HandleFunc("GET /statusz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte(status()))
+	})
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

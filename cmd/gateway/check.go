@@ -90,6 +90,10 @@ func (c *Config) check() error {
 	if c.SessionExpiredStatus != 401 && c.SessionExpiredStatus != 400 {
 		k.refuse("session_expired_status", strconv.Itoa(c.SessionExpiredStatus), "is neither 401 nor 400", "leave it out for 401")
 	}
+	if c.Usage.MemoryBytes != 0 {
+		k.between("usage.memory_bytes", c.Usage.MemoryBytes, usageMemoryMin, usageMemoryMax)
+	}
+	k.internal()
 	k.sessionKeys()
 	k.publicTLS()
 	k.kafka()

@@ -41,6 +41,9 @@ func (c *Config) withoutSecrets() Config {
 	if p.Kafka.SASL.Password != "" {
 		p.Kafka.SASL.Password = "…"
 	}
+	if p.InternalSecret != "" {
+		p.InternalSecret = "…"
+	}
 	return p
 }
 
@@ -50,7 +53,10 @@ var errForced = errors.New("a second signal ended the drain: what was not answer
 // exitCode tells a configuration that can not be used from a run that failed.
 func exitCode(err error) int {
 	var ce *ConfigError
+	var ee *exitError
 	switch {
+	case errors.As(err, &ee):
+		return ee.code
 	case errors.As(err, &ce):
 		return exitUsage
 	case errors.Is(err, errForced):

@@ -23,6 +23,15 @@ type Config struct {
 	CoerceNumbers        bool `yaml:"coerce_numbers"`
 	Lenient              bool `yaml:"lenient"`
 
+	// InternalListen is where the other gateways of a cluster ask this one about its partitions; empty: they can not.
+	InternalListen string `yaml:"internal_listen"`
+	// InternalAdvertise is how they reach it; empty: InternalListen's own address.
+	InternalAdvertise string `yaml:"internal_advertise"`
+	// InternalSecret is the same on all of them. It stands here or, better, alone in a file.
+	InternalSecret     string `yaml:"internal_secret"`
+	InternalSecretFile string `yaml:"internal_secret_file"`
+
+	Usage      UsageConfig      `yaml:"usage"`
 	TLS        TLSConfig        `yaml:"tls"`
 	Kafka      KafkaConfig      `yaml:"kafka"`
 	Journal    JournalConfig    `yaml:"journal"`
@@ -75,6 +84,15 @@ type JournalConfig struct {
 	RetentionBytes int64    `yaml:"retention_bytes"` // 0: by age only
 	ReserveBytes   int64    `yaml:"reserve_bytes"`   // free disk below which appends are refused; 0: 1/16 of the disk, 64 MiB at most
 	SegmentBytes   int64    `yaml:"segment_bytes"`
+}
+
+// UsageConfig is about the worker that counts usage.
+type UsageConfig struct {
+	// Disabled leaves the counting to other gateways, or to nobody: this one takes events only.
+	Disabled bool `yaml:"disabled"`
+	// MemoryBytes is for identifiers, the store's caches and what is not yet written, together; 0: 512 MiB, or a quarter of
+	// the container's memory when that is less.
+	MemoryBytes int64 `yaml:"memory_bytes"`
 }
 
 // BusinessConfig is one tenant: its keys, the spread of its hot meters, its limits.

@@ -164,6 +164,17 @@ func TestConfigurationErrorsNamePlaceValueReasonAndRemedy(t *testing.T) {
 	f("sasl two passwords", "kafka: {sasl: {mechanism: PLAIN, username: u, password: hunter2, password_file: /dev/null}}\n", settings{}, "and not both")
 	f("everybody without a key", "listen: 0.0.0.0:8080\n", settings{}, "gateway.yaml:1", "no API key is configured", "GATEWAY_API_KEYS")
 	f("everybody without a key, by env", "", settings{Listen: ":8080"}, "GATEWAY_LISTEN", "no API key is configured")
+	const kafka, secret = "kafka: {brokers: [\"a:9092\"]}\n", "internal_secret: hunter2hunter2hunter2\n"
+	f("internal listener without Kafka", secret+"internal_listen: 10.0.0.5:9191\n", settings{}, "gateway.yaml:2", "internal_listen", "kafka.brokers")
+	f("internal listener without a secret", kafka+"internal_listen: 10.0.0.5:9191\n", settings{}, "gateway.yaml:2", "at least 16 bytes", "openssl rand")
+	f("internal secret too short", kafka+"internal_secret: hunter2\ninternal_listen: 10.0.0.5:9191\n", settings{}, "gateway.yaml:3", "there are 7")
+	f("two internal secrets", kafka+secret+"internal_secret_file: /dev/null\n", settings{}, "internal_secret", "beside internal_secret_file")
+	f("internal secret file missing", kafka, settings{InternalSecretFile: "/nope"}, "GATEWAY_INTERNAL_SECRET_FILE", "/nope", "no such file")
+	f("internal listener on every interface", kafka+secret, settings{InternalListen: "0.0.0.0:9191"}, "GATEWAY_INTERNAL_LISTEN", "internal_advertise")
+	f("internal listener on another's port", kafka+secret+"internal_listen: 127.0.0.1:9090\n", settings{}, "gateway.yaml:3", "another listener")
+	f("advertised and not listening", kafka+"internal_advertise: 10.0.0.5:9191\n", settings{}, "gateway.yaml:2", "without internal_listen")
+	f("advertised nonsense", kafka+secret+"internal_listen: 0.0.0.0:9191\n", settings{InternalAdvertise: "here"}, "GATEWAY_INTERNAL_ADVERTISE", "HOST:PORT")
+	f("little memory", "usage: {memory_bytes: 1000}\n", settings{}, "gateway.yaml:1", "usage.memory_bytes")
 	f("no file", "", settings{Config: "/nope/gateway.yaml"}, "/nope/gateway.yaml", "no such file")
 }
 
@@ -236,4 +247,41 @@ func TestEverySettingIsDocumented(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTheInternalListenerTellsOthersAnAddressTheyCanReach(t *testing.T) {
+	const kafka = "kafka: {brokers: [\"a:9092\"]}\ninternal_secret: 0123456789abcdef\n"
+	f := func(yaml, listening, want string) {
+		t.Helper()
+		c, err := loadText(t, kafka+yaml, settings{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if got := c.advertised(listening); got != want {
+			t.Errorf("%s: %s, want %s", yaml, got, want)
+		}
+	}
+	f("internal_listen: 10.0.0.5:0\n", "10.0.0.5:4711", "10.0.0.5:4711")
+	f("internal_listen: 0.0.0.0:9191\ninternal_advertise: gw-1.example.com:443\n", "0.0.0.0:9191", "gw-1.example.com:443")
+	f("internal_listen: :0\ninternal_advertise: gw-1.example.com:0\n", "[::]:4711", "gw-1.example.com:4711")
+}
+
+func TestWhatTheControlTopicMayForgetIsOlderThanWhatIsReadAgain(t *testing.T) {
+	f := func(yaml string, want time.Duration) {
+		t.Helper()
+		c, err := loadText(t, yaml, settings{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if got := c.controlKept(); got != want {
+			t.Errorf("%s: %v, want %v", yaml, got, want)
+		}
+	}
+	const day = 24 * time.Hour
+	f("", 45*day)
+	f("journal: {retention: 24h}\n", 35*day)
+	f("journal: {retention: 2400h}\nkafka: {retention: 1h}\n", 105*day)
+	f("journal: {retention: 2400h}\nkafka: {retention: 960h, brokers: [\"a:1\"]}\n", 45*day)
 }

@@ -3,17 +3,38 @@ package main
 import (
 	"reflect"
 	"strings"
+	"time"
 
 	"tollgate/pkg/httpd"
 )
 
 // What the rooms are told of a configuration.
 
-func (c *Config) usageTopic() string { return c.Kafka.TopicPrefix + "usage" }
+func (c *Config) usageTopic() string   { return c.Kafka.TopicPrefix + "usage" }
+func (c *Config) controlTopic() string { return c.Kafka.TopicPrefix + "control" }
+func (c *Config) cursorsTopic() string { return c.Kafka.TopicPrefix + "cursors" }
+func (c *Config) workerGroup() string  { return c.Kafka.TopicPrefix + "usage-worker" }
+
+// onKafka tells which log it is: Kafka, which gateways share, or the journal, which belongs to one.
+func (c *Config) onKafka() bool { return len(c.Kafka.Brokers) > 0 }
+
+// controlKept is for how long the control topic keeps what was superseded: an event is judged by its meter as of when it
+// was received, so the history must reach back as far as usage is read again, and Idempotency-Keys are known for 30
+// days. The days beyond are for clocks, and for a log that removes in whole segments.
+func (c *Config) controlKept() time.Duration {
+	usage := c.Journal.Retention.Duration
+	if c.onKafka() {
+		usage = c.Kafka.Retention.Duration
+	}
+	return max(usage, keysKept) + 5*24*time.Hour
+}
+
+// keysKept is how long Idempotency-Keys of the v2 API are known.
+const keysKept = 30 * 24 * time.Hour
 
 // logName says in words where events are kept.
 func (c *Config) logName() string {
-	if len(c.Kafka.Brokers) > 0 {
+	if c.onKafka() {
 		return "Kafka at " + strings.Join(c.Kafka.Brokers, ",")
 	}
 	return "the journal in " + c.journalDir()

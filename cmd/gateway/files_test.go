@@ -21,7 +21,7 @@ func TestTheJournalIsNotRepairedAsAnotherUser(t *testing.T) {
 	if err := os.Mkdir(place.dir(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := place.owned(); err != nil {
+	if err := owned(place.dir()); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(place.dir(), os.Geteuid()+1, -1); err != nil {

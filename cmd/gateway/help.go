@@ -32,6 +32,17 @@ gateway journal dump --topic tollgate.usage --partition 0 --offset 1000 --limit 
 gateway journal dump --batches`,
 	"gateway journal repair": `
 gateway journal repair --data-dir ./data`,
+	"gateway state": `
+gateway state verify --data-dir ./data
+gateway state rebuild --data-dir ./data`,
+	"gateway state verify": `
+gateway state verify --data-dir ./data
+gateway state verify --config gateway.yaml`,
+	"gateway state rebuild": `
+gateway state rebuild --data-dir ./data`,
+	"gateway fate": `
+gateway fate req-123 --event-name api_requests
+gateway fate req-123 --url http://127.0.0.1:8080 --key sk_test_123`,
 	"gateway health": `
 gateway health
 gateway health --live --admin-listen 127.0.0.1:9090`,

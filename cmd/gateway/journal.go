@@ -40,7 +40,12 @@ func (p journalPlace) alone(f func() error) (err error) {
 	if err := p.there(); err != nil {
 		return err
 	}
-	if err := p.owned(); err != nil {
+	return p.aloneIn(p.dir(), f)
+}
+
+// aloneIn is alone for those who work on another folder of the data dir.
+func (p journalPlace) aloneIn(dir string, f func() error) (err error) {
+	if err := owned(dir); err != nil {
 		return err
 	}
 	lock, err := vfs.Lock(filepath.Join(p.DataDir, "lock"))
@@ -59,14 +64,14 @@ func (p journalPlace) alone(f func() error) (err error) {
 
 // owned refuses to work as another user than the gateway's, root as a rule: the gateway could not open the files that
 // are made here, nor the lock.
-func (p journalPlace) owned() error {
-	info, err := os.Stat(p.dir())
+func owned(dir string) error {
+	info, err := os.Stat(dir)
 	if err != nil {
 		return err
 	}
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
 		return fmt.Errorf("%s belongs to user %d and this is user %d, whose files the gateway could not open; "+
-			"run it as that user, for example with `sudo -u '#%d'`", p.dir(), s.Uid, os.Geteuid(), s.Uid)
+			"run it as that user, for example with `sudo -u '#%d'`", dir, s.Uid, os.Geteuid(), s.Uid)
 	}
 	return nil
 }

@@ -19,16 +19,19 @@ const configBytesMax = 16 << 20
 // settings are the flags that say how to run; each is an environment variable too. They are texts, so that every
 // refusal is worded in one place (check.go) and names flag or variable. Empty means: not set here.
 type settings struct {
-	Config           string `help:"YAML file; its keys are in docs/CONFIG.md." placeholder:"FILE" env:"GATEWAY_CONFIG"`
-	Listen           string `help:"Address of the public listener (default 127.0.0.1:8080)." placeholder:"ADDR" env:"GATEWAY_LISTEN"`
-	AdminListen      string `help:"Address of the admin listener: /livez /readyz /metrics /debug/pprof/ (default 127.0.0.1:9090)." placeholder:"ADDR" env:"GATEWAY_ADMIN_LISTEN"`
-	DataDir          string `help:"Folder of the journal, made keys and the lock (default ./data)." placeholder:"DIR" env:"GATEWAY_DATA_DIR"`
-	KafkaBrokers     string `help:"Kafka bootstrap brokers; empty: the embedded journal." placeholder:"A,B" env:"GATEWAY_KAFKA_BROKERS"`
-	KafkaCompression string `help:"none, lz4 or zstd (default none)." placeholder:"CODEC" env:"GATEWAY_KAFKA_COMPRESSION"`
-	APIKeys          string `name:"api-keys" help:"Short form of businesses: acct_demo:sk_test_123,acct_demo:rk_test_456." placeholder:"LIST" env:"GATEWAY_API_KEYS"`
-	SessionTTL       string `help:"Life of a meter event session (default 15m)." placeholder:"DUR" env:"GATEWAY_SESSION_TTL"`
-	TLSCert          string `help:"PEM certificate chain of the public listener." placeholder:"FILE" env:"GATEWAY_TLS_CERT"`
-	TLSKey           string `help:"PEM key of the public listener." placeholder:"FILE" env:"GATEWAY_TLS_KEY"`
+	Config             string `help:"YAML file; its keys are in docs/CONFIG.md." placeholder:"FILE" env:"GATEWAY_CONFIG"`
+	Listen             string `help:"Address of the public listener (default 127.0.0.1:8080)." placeholder:"ADDR" env:"GATEWAY_LISTEN"`
+	AdminListen        string `help:"Address of the admin listener: /livez /readyz /metrics /debug/pprof/ (default 127.0.0.1:9090)." placeholder:"ADDR" env:"GATEWAY_ADMIN_LISTEN"`
+	DataDir            string `help:"Folder of the journal, made keys and the lock (default ./data)." placeholder:"DIR" env:"GATEWAY_DATA_DIR"`
+	KafkaBrokers       string `help:"Kafka bootstrap brokers; empty: the embedded journal." placeholder:"A,B" env:"GATEWAY_KAFKA_BROKERS"`
+	KafkaCompression   string `help:"none, lz4 or zstd (default none)." placeholder:"CODEC" env:"GATEWAY_KAFKA_COMPRESSION"`
+	APIKeys            string `name:"api-keys" help:"Short form of businesses: acct_demo:sk_test_123,acct_demo:rk_test_456." placeholder:"LIST" env:"GATEWAY_API_KEYS"`
+	InternalListen     string `help:"Address where the other gateways on the same Kafka ask this one (default: none)." placeholder:"ADDR" env:"GATEWAY_INTERNAL_LISTEN"`
+	InternalAdvertise  string `help:"How they reach it (default: the address of --internal-listen)." placeholder:"ADDR" env:"GATEWAY_INTERNAL_ADVERTISE"`
+	InternalSecretFile string `help:"File with a secret that they share." placeholder:"FILE" env:"GATEWAY_INTERNAL_SECRET_FILE"`
+	SessionTTL         string `help:"Life of a meter event session (default 15m)." placeholder:"DUR" env:"GATEWAY_SESSION_TTL"`
+	TLSCert            string `help:"PEM certificate chain of the public listener." placeholder:"FILE" env:"GATEWAY_TLS_CERT"`
+	TLSKey             string `help:"PEM key of the public listener." placeholder:"FILE" env:"GATEWAY_TLS_KEY"`
 
 	// onLine holds the names of the flags given on the command line, as opposed to the environment.
 	onLine map[string]bool
@@ -49,6 +52,9 @@ func (s *settings) all() []setting {
 		{"kafka-brokers", "GATEWAY_KAFKA_BROKERS", "kafka.brokers", s.KafkaBrokers, func(c *Config, v string) error { c.Kafka.Brokers = splitList(v); return nil }},
 		{"kafka-compression", "GATEWAY_KAFKA_COMPRESSION", "kafka.compression", s.KafkaCompression, func(c *Config, v string) error { c.Kafka.Compression = v; return nil }},
 		{"api-keys", "GATEWAY_API_KEYS", "businesses", s.APIKeys, applyAPIKeys},
+		{"internal-listen", "GATEWAY_INTERNAL_LISTEN", "internal_listen", s.InternalListen, func(c *Config, v string) error { c.InternalListen = v; return nil }},
+		{"internal-advertise", "GATEWAY_INTERNAL_ADVERTISE", "internal_advertise", s.InternalAdvertise, func(c *Config, v string) error { c.InternalAdvertise = v; return nil }},
+		{"internal-secret-file", "GATEWAY_INTERNAL_SECRET_FILE", "internal_secret_file", s.InternalSecretFile, func(c *Config, v string) error { c.InternalSecretFile = v; return nil }},
 		{"session-ttl", "GATEWAY_SESSION_TTL", "session_ttl", s.SessionTTL, func(c *Config, v string) error { c.SessionTTL = parseDuration(v); return nil }},
 		{"tls-cert", "GATEWAY_TLS_CERT", "tls.cert", s.TLSCert, func(c *Config, v string) error { c.TLS.Cert = v; return nil }},
 		{"tls-key", "GATEWAY_TLS_KEY", "tls.key", s.TLSKey, func(c *Config, v string) error { c.TLS.Key = v; return nil }},

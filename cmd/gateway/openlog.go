@@ -46,10 +46,16 @@ func (g *gateway) openJournal() (*journal.Journal, error) {
 	return journal.Open(journal.Config{
 		Dir: g.cfg.journalDir(),
 		FS:  vfs.OS,
-		Topics: []journal.TopicConfig{{
-			Name: g.cfg.usageTopic(), Partitions: j.Partitions,
-			RetentionAge: j.Retention.Duration, RetentionBytes: j.RetentionBytes,
-		}},
+		Topics: []journal.TopicConfig{
+			{
+				Name: g.cfg.usageTopic(), Partitions: j.Partitions,
+				RetentionAge: j.Retention.Duration, RetentionBytes: j.RetentionBytes,
+			},
+			{
+				Name: g.cfg.controlTopic(), Partitions: 1, Compact: true, CompactAge: g.cfg.controlKept(),
+				SegmentBytes: min(j.SegmentBytes, controlSegmentBytes),
+			},
+		},
 		SegmentBytes: j.SegmentBytes,
 		ReserveBytes: j.ReserveBytes,
 		Metrics:      g.registry,
@@ -57,13 +63,16 @@ func (g *gateway) openJournal() (*journal.Journal, error) {
 	})
 }
 
+// controlSegmentBytes is the size of a segment of the control topic: many thousands of meters.
+const controlSegmentBytes = 16 << 20
+
 // notifyJournal logs what happened to a file. Whether appends are taken is not repeated here, see logReadiness.
 func (g *gateway) notifyJournal(n journal.Notice) {
 	line := g.log.Info()
 	switch n.What {
 	case journal.Unavailable, journal.Recovered:
 		return
-	case journal.Poisoned, journal.RetentionFailed, journal.CheckpointFailed:
+	case journal.Poisoned, journal.RetentionFailed, journal.CompactionFailed, journal.CheckpointFailed:
 		line = g.log.Error()
 	case journal.TornTail, journal.UnknownTopic:
 		line = g.log.Warn()
@@ -71,8 +80,8 @@ func (g *gateway) notifyJournal(n journal.Notice) {
 	line.Str(logRoom, "journal").Str(logFile, n.File).Int64(logBytes, n.Bytes).AnErr(logReason, n.Err).Msg(string(n.What))
 }
 
-// topics are the four topics of a cluster, one for each lifetime (D14). Only usage is written by this version; the
-// others are made as well, so that whoever may create topics has to be asked once.
+// topics are the four topics of a cluster, one for each lifetime (D14). Events is not written by this version; it is made
+// as well, so that whoever may create topics has to be asked once.
 func (c *Config) topics() []kafkalog.TopicConfig {
 	topic := func(name string, partitions int, configs map[string]string) kafkalog.TopicConfig {
 		if c.Kafka.ReplicationFactor >= 3 {
@@ -87,12 +96,18 @@ func (c *Config) topics() []kafkalog.TopicConfig {
 	kept := func(d time.Duration) map[string]string {
 		return map[string]string{"cleanup.policy": "delete", "retention.ms": strconv.FormatInt(d.Milliseconds(), 10)}
 	}
-	compacted := func() map[string]string { return map[string]string{"cleanup.policy": "compact"} }
+	compacted := func(after time.Duration) map[string]string {
+		configs := map[string]string{"cleanup.policy": "compact"}
+		if after > 0 {
+			configs["min.compaction.lag.ms"] = strconv.FormatInt(after.Milliseconds(), 10)
+		}
+		return configs
+	}
 	return []kafkalog.TopicConfig{
 		topic("usage", c.Kafka.Partitions, kept(c.Kafka.Retention.Duration)),
-		topic("control", 1, compacted()),
+		topic("control", 1, compacted(c.controlKept())),
 		topic("events", 1, kept(eventsRetention)),
-		topic("cursors", 1, compacted()),
+		topic("cursors", 1, compacted(0)),
 	}
 }
 
@@ -132,7 +147,8 @@ func (g *gateway) notifyKafka(n kafkalog.Notice) {
 	switch n.Kind {
 	case kafkalog.NoticeReady, kafkalog.NoticeUnready:
 		return
-	case kafkalog.NoticeTopicDiffers, kafkalog.NoticeTopicAtRisk, kafkalog.NoticeProducerReplaced:
+	case kafkalog.NoticeTopicDiffers, kafkalog.NoticeTopicAtRisk, kafkalog.NoticeProducerReplaced,
+		kafkalog.NoticeGroupLost:
 		line = g.log.Warn()
 	}
 	line.Str(logRoom, "kafkalog").Str(logTopic, n.Topic).Str(logReason, n.Text).Msg(strings.ReplaceAll(n.Kind, "_", " "))

@@ -18,8 +18,11 @@ import (
 	"tollgate/internal/vfs"
 	"tollgate/pkg/auth"
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/control"
+	"tollgate/pkg/fleet"
 	"tollgate/pkg/httpd"
 	"tollgate/pkg/ingest"
+	"tollgate/pkg/usage"
 )
 
 // gateway is the open rooms. open builds them top down; drain closes them bottom up.
@@ -33,6 +36,10 @@ type gateway struct {
 
 	lock     io.Closer
 	events   commitlog.Log
+	control  *control.Control
+	usage    *usage.Worker
+	worker   *worker
+	fleet    *fleet.Fleet
 	ingest   *ingest.Ingester
 	sessions *auth.Sessions
 	signing  *auth.SigningKeys
@@ -42,7 +49,10 @@ type gateway struct {
 
 	cert     atomic.Pointer[tls.Certificate]
 	draining atomic.Bool
-	served   chan error // what the public listener ended with
+	// controlFault is when it was last logged that the control topic can not be read, in Unix milliseconds.
+	controlFault atomic.Int64
+	sharing      sharing
+	served       chan error // what the public listener ended with
 
 	defaultKey, defaultKeyPath string // set when no key is configured
 }
@@ -50,7 +60,9 @@ type gateway struct {
 // open builds every room. On an error nothing is left open.
 func open(cfg *Config, log zerolog.Logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, log: log, registry: metrics.New(), served: make(chan error, 1)}
-	for _, step := range []func() error{g.openDataDir, g.openLog, g.openIngest, g.openAuth, g.openPublic, g.openAdmin} {
+	for _, step := range []func() error{
+		g.openDataDir, g.openLog, g.openControl, g.openUsage, g.openFleet, g.openIngest, g.openAuth, g.openPublic, g.openAdmin,
+	} {
 		if err := step(); err != nil {
 			g.abandon()
 			return nil, err
@@ -146,6 +158,8 @@ func (g *gateway) openPublic() error {
 	if g.http, err = httpd.New(httpd.Config{
 		Sessions:             g.sessions,
 		Ingest:               g.ingest,
+		Control:              g.control,
+		Usage:                g.fleet,
 		Policy:               g.cfg.policy(),
 		SessionExpiredStatus: g.cfg.SessionExpiredStatus,
 		CoerceNumbers:        g.cfg.CoerceNumbers,
@@ -197,7 +211,7 @@ func (g *gateway) openAdmin() error {
 		}
 		return 1
 	})
-	a, err := openAdmin(g.cfg.AdminListen, g.registry.Handler(), g.notReady)
+	a, err := openAdmin(g.cfg.AdminListen, g.registry.Handler(), g.notReady, g.status)
 	if err != nil {
 		return fmt.Errorf("%w; choose another address with --admin-listen", err)
 	}
@@ -212,6 +226,12 @@ func (g *gateway) notReady() []string {
 	}
 	if err := g.ingest.Ready(); err != nil { // it asks the log as well
 		return []string{err.Error()}
+	}
+	if err := g.control.Ready(); err != nil { // without the meters it would refuse what is good
+		return []string{err.Error()}
+	}
+	if g.sharing.underWay(g, time.Now()) {
+		return []string{"the partitions of the usage topic are being shared out among the gateways: synchronous requests would be answered 503"}
 	}
 	return nil
 }
@@ -231,8 +251,6 @@ func (g *gateway) drain(ctx context.Context) error {
 		answered <- err
 	case <-time.After(drainAnswersMax):
 	}
-	patience, cancel := context.WithTimeout(ctx, drainLogMax)
-	defer cancel()
 	var faults []error
 	check := func(err error, msg string) {
 		switch {
@@ -242,7 +260,15 @@ func (g *gateway) drain(ctx context.Context) error {
 			faults = append(faults, err)
 		}
 	}
-	check(g.ingest.Drain(patience), "the log is closed under requests that wait for it")
+	// A log that stands still keeps both of these waiting, so they wait together.
+	patience, cancel := context.WithTimeout(ctx, drainStateMax)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- g.ingest.Drain(patience) }()
+	g.closeUsage(patience, check)
+	check(<-drained, "the log is closed under requests that wait for it")
+	patience, cancel = context.WithTimeout(ctx, drainLogMax)
+	defer cancel()
 	check(g.events.Close(patience), "the log did not answer in time: what waited for it was answered as not known to be durable")
 	check(g.ingest.Drain(ctx), "requests were left waiting")
 	check(<-answered, "connections were cut in the middle of a request")
@@ -263,6 +289,7 @@ func (g *gateway) abandon() {
 	if g.ingest != nil {
 		_ = g.ingest.Drain(ctx)
 	}
+	g.closeUsage(ctx, func(error, string) {})
 	if g.events != nil {
 		_ = g.events.Close(ctx)
 	}

@@ -13,9 +13,12 @@ import (
 const (
 	// drainMax is how long a drain may take: 2 s less than the 10 s that are promised, for a busy machine.
 	drainMax = 8 * time.Second
-	// Of drainMax, drainAnswersMax is for the log to answer the open requests, and drainLogMax for closing the log.
-	drainAnswersMax = 4 * time.Second
-	drainLogMax     = 2 * time.Second
+	// Of drainMax, drainAnswersMax is for the log to answer the open requests, drainStateMax for what was counted to be
+	// written down (if that is not enough, it is counted again), and drainLogMax for closing the log. The rest is for the
+	// answers that come of that.
+	drainAnswersMax = 3 * time.Second
+	drainStateMax   = 2 * time.Second
+	drainLogMax     = 1500 * time.Millisecond
 	// tick is how often files are looked at and readiness is compared with what was logged last.
 	tick = time.Second
 	// reasonEvery bounds how often a new reason for the same state is logged.

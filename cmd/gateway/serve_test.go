@@ -120,6 +120,36 @@ func (s *serving) post(path, bearer, body string) (int, map[string]any) {
 	return res.StatusCode, v
 }
 
+func TestAGatewayThatCountsNothingTakesEventsAndSaysWhyItGivesNoVerdict(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	write(t, file, "businesses: [{id: acct_a, keys: [{key: sk_test_1}]}]\nusage: {disabled: true}\n")
+	s := serve(t, "--config", file)
+	_, session := s.post("/v2/billing/meter_event_session", "sk_test_1", "{}")
+	token, _ := session["authentication_token"].(string)
+	if status, body := s.post("/v2/billing/meter_event_stream", token, oneEvent); status != 200 || len(body) != 0 {
+		t.Errorf("stream: %d %v", status, body)
+	}
+	res, err := http.Get(s.admin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 200 {
+		t.Errorf("readyz: %s", res.Status)
+	}
+	res, err = http.Get(s.admin + "/statusz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(text), errDisabled.Error()) {
+		t.Errorf("statusz, %v:\n%s", err, text)
+	}
+	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*", "state")); len(files) > 0 {
+		t.Errorf("it has a state: %v", files)
+	}
+}
+
 const oneEvent = `{"events":[{"event_name":"api_requests","payload":{"stripe_customer_id":"cus_1","value":"25"}}]}`
 
 func TestServeTakesEventsReloadsAndDrains(t *testing.T) {
