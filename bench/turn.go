@@ -86,6 +86,8 @@ func (t *turn) start(ctx context.Context) (server, error) {
 			"id": stage.PeerBusiness, "keys": []any{map[string]any{"key": stage.PeerKey}},
 			"limits": map[string]any{"events_per_second": unlimited, "stream_events_per_second": unlimited},
 		}},
+		// The others store events and do nothing with them.
+		"usage": map[string]any{"disabled": true},
 	}}
 	if t.entrant.onKafka {
 		c.Brokers = t.brokers
