@@ -41,6 +41,7 @@ func TestAFullDiskIsAnsweredWith503AndLeftWhenSpaceReturns(t *testing.T) {
 		DataDir: filepath.Join(dir, "data"),
 		Args:    []string{"--config", writeConfig(t, "journal: {segment_bytes: 4194304, reserve_bytes: 4194304}\n")},
 	})
+	harness.EnsureMeter(t, g.URL, harness.TestKey, "m")
 	load := harness.StartLoad(t, harness.LoadOptions{URL: g.URL, Clients: 4})
 	time.Sleep(300 * time.Millisecond)
 	// Others fill the disk to the last byte.

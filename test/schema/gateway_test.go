@@ -36,9 +36,13 @@ businesses:
 		adjustments = "/v2/billing/meter_event_adjustments"
 		stream      = "/v2/billing/meter_event_stream"
 	)
+	for _, name := range []string{"api_requests", `größe "\`} {
+		harness.EnsureMeter(t, g.URL, "sk_test_schema", name)
+	}
+	harness.EnsureMeter(t, g.URL, "sk_live_schema", "hot")
 	token := post(t, g, "/v2/billing/meter_event_session", "sk_live_schema", "{}")["authentication_token"].(string)
 	post(t, g, events, "sk_test_schema", `{"event_name":"api_requests","payload":{"stripe_customer_id":"cus_1","value":"25"}}`)
-	post(t, g, events, "sk_test_schema", `{"event_name":"größe \"\\","identifier":"\ud83d\ude00 /","payload":{"":"","käse":"\n\t\u0000"}}`)
+	post(t, g, events, "sk_test_schema", `{"event_name":"größe \"\\","identifier":"\ud83d\ude00 /","payload":{"stripe_customer_id":"c","value":"1","":"","käse":"\n\t\u0000"}}`)
 	post(t, g, stream, token, `{"events":[`+
 		`{"event_name":"api_requests","payload":{}},`+
 		`{"event_name":"api_requests","timestamp":"2020-02-29T23:59:59.999999999+01:00","payload":{"a": "b" , "c":"d"}},`+

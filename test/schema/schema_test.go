@@ -2,13 +2,16 @@ package schema
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"testing"
 )
 
-func usage(t *testing.T) *Schema {
+func usage(t *testing.T) *Schema { return published(t, "usage") }
+
+func published(t *testing.T, topic string) *Schema {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/schema/usage.schema.json")
+	text, err := os.ReadFile("../../docs/schema/" + topic + ".schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +49,33 @@ func TestTheUsageSchemaRefusesWhatNoRecordMayBe(t *testing.T) {
 	each(t, "testdata/invalid.jsonl", func(n int, line []byte) {
 		if s.Validate(line) == nil {
 			t.Errorf("invalid.jsonl:%d is accepted: %s", n, line)
+		}
+	})
+}
+
+// The room's own test holds its golden records against what it writes.
+func TestTheControlSchemaAcceptsTheGoldenRecords(t *testing.T) {
+	s := published(t, "control")
+	seen := make(map[string]bool)
+	each(t, "../../pkg/control/testdata/records.tsv", func(n int, line []byte) {
+		_, value, _ := bytes.Cut(line, []byte("\t"))
+		if err := s.Validate(value); err != nil {
+			t.Errorf("records.tsv:%d: %v", n, err)
+		}
+		var record struct{ Object string }
+		_ = json.Unmarshal(value, &record)
+		seen[record.Object] = true
+	})
+	if len(seen) != 5 {
+		t.Errorf("the golden records are %v", seen)
+	}
+}
+
+func TestTheControlSchemaRefusesWhatNoRecordMayBe(t *testing.T) {
+	s := published(t, "control")
+	each(t, "testdata/control_invalid.jsonl", func(n int, line []byte) {
+		if s.Validate(line) == nil {
+			t.Errorf("control_invalid.jsonl:%d is accepted: %s", n, line)
 		}
 	})
 }

@@ -1,5 +1,5 @@
-// Package schema holds the published form of the usage topic's records, docs/schema/usage.schema.json, against
-// records: goldens in testdata, and what a real gateway wrote into its journal.
+// Package schema holds the published form of the topics' records, docs/schema, against records: goldens in testdata and
+// those of package control, and what a real gateway wrote into its journal.
 //
 // It has a validator of its own for the few words of JSON Schema that our schema uses. A word that it does not know is
 // an error and not ignored, so that the schema can not say what nobody checks. A Schema is immutable after Parse.
@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -171,13 +172,18 @@ func (s *Schema) constant(arg, value any) error {
 
 func (s *Schema) kind(arg, value any) error {
 	var got string
-	switch value.(type) {
+	switch value := value.(type) {
 	case map[string]any:
 		got = "object"
 	case string:
 		got = "string"
 	case bool:
 		got = "boolean"
+	case float64:
+		got = "number"
+		if value == math.Trunc(value) {
+			got = "integer"
+		}
 	default:
 		got = fmt.Sprintf("%T", value)
 	}

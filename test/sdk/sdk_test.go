@@ -152,6 +152,7 @@ func TestEveryMeteringEndpointAnswersWhatTheSDKExpects(t *testing.T) {
 		if s := session(t, api); !s.Livemode || strings.HasPrefix(s.ID, "mtes_test_") {
 			t.Errorf("a live session is %+v", s)
 		}
+		harness.EnsureMeter(t, g.URL, "sk_live_x", "m")
 		at := time.Now().Add(-time.Minute).Truncate(time.Second)
 		payload := map[string]string{"stripe_customer_id": "cus_1", "value": "1.5"}
 

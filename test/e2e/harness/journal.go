@@ -11,7 +11,7 @@ import (
 // DumpJournal reads the usage records of a stopped gateway's journal with `gateway journal dump`.
 func DumpJournal(tb testing.TB, dataDir string) []Event {
 	tb.Helper()
-	out, errs, code := Command(tb, "journal", "dump", "--data-dir", dataDir)
+	out, errs, code := Command(tb, "journal", "dump", "--data-dir", dataDir, "--topic", "tollgate.usage")
 	if code != 0 {
 		tb.Fatalf("journal dump: exit %d\n%s", code, tail(errs))
 	}
