@@ -13,10 +13,14 @@ TEST_PARALLEL ?= 2
 
 CRASH_SEEDS ?= 10000
 FUZZ_TIME   ?= 30s
+DEDUP_SCALE ?= 100000000
+DEDUP_DIR   ?= bin/dedup-scale
+USAGE_SEEDS ?= 10000
 E2E_ROUNDS  ?= 20
+EVENTS      ?= 100000
 E2E_TIMEOUT ?= 60m
 
-.PHONY: all build run test test-peers test-race check lint tidy fuzz crash-seeds bench bench-compare tables soak e2e-kill image clean
+.PHONY: all build run test test-peers test-race check lint tidy fuzz crash-seeds usage-seeds dedup-scale bench bench-compare tables soak e2e-kill e2e-usage image clean
 
 all: check build test
 
@@ -57,6 +61,12 @@ fuzz: ## each fuzz target for FUZZ_TIME
 crash-seeds: ## the journal's crash simulation over CRASH_SEEDS seeds
 	TOLLGATE_SEEDS=$(CRASH_SEEDS) $(GO) test -count=1 -timeout 60m -run Crash ./pkg/commitlog/journal/...
 
+dedup-scale: ## the duplicate index at DEDUP_SCALE identifiers, in DEDUP_DIR: 60 bytes of disk each while it runs
+	DEDUP_SCALE=$(DEDUP_SCALE) DEDUP_DIR=$(DEDUP_DIR) $(GO) test -count=1 -timeout 3h -v -run ScaleOfTheIndex ./pkg/dedup
+
+usage-seeds: ## the worker's random histories, crashes included, against their model, over USAGE_SEEDS seeds
+	TOLLGATE_SEEDS=$(USAGE_SEEDS) $(GO) test -count=1 -timeout 60m -run RandomHistories ./pkg/usage/
+
 bench: ## benchmarks beside the code; compare runs with: go tool -modfile=tools/go.mod benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
 
@@ -69,6 +79,9 @@ tables: ## the tables of README.md and docs/PERFORMANCE.md, from the results in 
 
 e2e-kill: ## kill -9 of gateway and broker under load, E2E_ROUNDS rounds each
 	E2E_ROUNDS=$(E2E_ROUNDS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(E2E_TIMEOUT) -v -run 'Kill|Broker|Leader' ./test/e2e/
+
+e2e-usage: ## totals of two gateways on one Kafka, killed in turn while EVENTS events are sent, against a model
+	E2E_EVENTS=$(EVENTS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(E2E_TIMEOUT) -v -run 'TotalsOfTwoGateways|WithoutTheOwner' ./test/e2e/
 
 soak: ## e2e-kill with ten times the rounds
 	$(MAKE) e2e-kill E2E_ROUNDS=200 E2E_TIMEOUT=8h

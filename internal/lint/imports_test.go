@@ -30,16 +30,26 @@ var rooms = map[string]room{
 
 	"pkg/commitlog": {layer: 1, pure: true, ours: []string{"pkg/recordbatch"}},
 	"pkg/auth":      {layer: 1, pure: true},
+	"pkg/dedup":     {layer: 1, ours: []string{"internal/vfs"}},
 
 	"pkg/commitlog/journal":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/vfs", "internal/metrics"}},
 	"pkg/commitlog/kafkalog": {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/metrics"}, third: []string{"github.com/segmentio/kafka-go"}},
 	"pkg/commitlog/logtest":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
 
 	"pkg/ingest": {layer: 3, pure: true, ours: []string{"pkg/ring", "pkg/recordbatch", "pkg/commitlog", "internal/metrics"}},
+	// stripe renders the meters' ids, as every id that a client sees.
+	"pkg/control": {layer: 3, pure: true, ours: []string{"pkg/recordbatch", "pkg/commitlog", "pkg/stripe"}},
 
+	"pkg/usage": {
+		layer: 4,
+		ours:  []string{"pkg/commitlog", "pkg/recordbatch", "pkg/control", "pkg/dedup", "pkg/meterevent", "internal/metrics", "internal/vfs"},
+		third: []string{"github.com/cockroachdb/pebble/v2", "github.com/zeebo/xxh3"},
+	},
+
+	"pkg/fleet": {layer: 5, ours: []string{"pkg/meterevent", "pkg/recordbatch", "pkg/commitlog", "pkg/usage", "internal/metrics"}},
 	"pkg/httpd": {
 		layer: 5,
-		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "internal/metrics"},
+		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "pkg/control", "pkg/usage", "internal/metrics"},
 		third: []string{"github.com/valyala/fasthttp", "github.com/klauspost/compress"},
 	},
 
@@ -55,7 +65,8 @@ var fences = []struct{ prefix, why string }{
 	{"tollgate/pkg/commitlog/journal", "which log it is, is chosen once, in cmd/gateway; everyone else knows commitlog.Log"},
 	{"tollgate/pkg/commitlog/kafkalog", "which log it is, is chosen once, in cmd/gateway; everyone else knows commitlog.Log"},
 	{"tollgate/pkg/commitlog/logtest", "logtest is for tests"},
-	{"tollgate/pkg/commitlog", "only ingest writes events, so that batching and backpressure exist once; the layers below a log do not know what a log is"},
+	{"tollgate/pkg/commitlog", "only ingest writes events and control changes of meters, so that batching and backpressure exist once; the layers below a log do not know what a log is"},
+	{"tollgate/pkg/control", "meters are looked at by who judges events or answers requests; the rooms below know texts and bytes"},
 	{"tollgate/pkg/ingest", "frames are filled by httpd alone"},
 	{"tollgate/pkg/", "imports go down only, along the table in docs/ARCHITECTURE.md"},
 	{"tollgate/internal/metrics", "a room without I/O has nothing to report at 3 a.m. that its caller can not count"},
@@ -70,6 +81,7 @@ var fences = []struct{ prefix, why string }{
 	{"github.com/alecthomas/kong", "flags belong to the command; rooms take a Config"},
 	{"github.com/goccy/go-yaml", "files of configuration belong to the command; rooms take a Config"},
 	{"github.com/zeebo/xxh3", "identifiers are derived in meterevent alone, or two rooms would derive them differently"},
+	{"github.com/cockroachdb/pebble", "a store's keys and its recovery are one room's: the worker's state in usage"},
 	{"github.com/klauspost/compress", "codecs belong where bytes are framed: recordbatch, and httpd for request bodies"},
 	{"github.com/pierrec/lz4", "codecs belong where bytes are framed: recordbatch"},
 	{"golang.org/x/sys", "system calls go through internal/vfs"},
@@ -205,6 +217,8 @@ func TestAForbiddenImportIsRefusedWithItsReason(t *testing.T) {
 		{"pkg/ingest", "pkg/commitlog/journal"},
 		{"pkg/commitlog/journal", "pkg/ingest"},
 		{"pkg/auth", "internal/metrics"},
+		{"pkg/ingest", "pkg/control"},
+		{"pkg/control", "pkg/commitlog/journal"},
 		{"pkg/commitlog", "internal/vfs"},
 	} {
 		s := &source{path: c[0] + "/x.go"}
