@@ -18,6 +18,7 @@ import (
 type steered struct {
 	*control.Control
 	away atomic.Bool           // CaughtUp fails
+	late atomic.Bool           // Snapshot knows no meters until CaughtUp
 	err  atomic.Pointer[error] // what Propose says
 	hold atomic.Pointer[chan struct{}]
 	held atomic.Int32
@@ -27,7 +28,16 @@ func (c *steered) CaughtUp(ctx context.Context) error {
 	if c.away.Load() {
 		return errors.New("the end of the control topic is not known")
 	}
-	return c.Control.CaughtUp(ctx)
+	err := c.Control.CaughtUp(ctx)
+	c.late.Store(false)
+	return err
+}
+
+func (c *steered) Snapshot() *control.Snapshot {
+	if c.late.Load() {
+		return &control.Snapshot{}
+	}
+	return c.Control.Snapshot()
 }
 
 func (c *steered) Propose(ctx context.Context, change control.Change) (control.Verdict, error) {

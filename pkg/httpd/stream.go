@@ -23,11 +23,12 @@ func (s *Server) stream(x *exchange) *stripe.Error {
 	if r != nil {
 		return r
 	}
+	var meters *control.Snapshot
 	events, err := reading.events.Stream(body)
-	if err == nil {
-		r = s.charge(x, len(events))
-	} else {
+	if err != nil {
 		r = invalidFields(err)
+	} else if meters, r = s.spreadMeters(x, events); r == nil {
+		r = s.charge(x, len(events))
 	}
 	if r != nil {
 		s.done(x, reading)
@@ -37,7 +38,7 @@ func (s *Server) stream(x *exchange) *stripe.Error {
 	x.identify(events)
 	reading.records.Begin(x.business, x.livemode, x.receivedMs)
 	for i := range events {
-		s.addEvent(x, reading, frame, &events[i])
+		x.addEvent(reading, frame, &events[i], meters)
 	}
 	s.done(x, reading)
 	if r := s.submit(x, frame, len(events)); r != nil {
@@ -75,11 +76,28 @@ func (x *exchange) identify(events []meterevent.Event) {
 
 var _ meterevent.Random = (*rand.ChaCha8)(nil)
 
+// spreadMeters has the meters of all events that are spread, for their customer keys. One that is not known here may have
+// been made on another gateway, or this one has just started: then an event would go elsewhere than its repetition, and
+// both would count. So the meters are brought up to date first. nil: no meter of the business is spread.
+func (s *Server) spreadMeters(x *exchange, events []meterevent.Event) (*control.Snapshot, *stripe.Error) {
+	if len(x.tenant.spread) == 0 {
+		return nil, nil
+	}
+	meters := s.cfg.Control.Snapshot()
+	for i := range events {
+		e := &events[i]
+		if x.tenant.spread[string(e.Name)] > 1 && meters.Named(x.business, x.livemode, string(e.Name)) == nil {
+			return s.caughtUp()
+		}
+	}
+	return meters, nil
+}
+
 // addEvent writes an event's record into the frame. The reading's records have begun.
-func (s *Server) addEvent(x *exchange, r *reading, frame *ingest.Frame, e *meterevent.Event) {
+func (x *exchange) addEvent(r *reading, frame *ingest.Frame, e *meterevent.Event, meters *control.Snapshot) {
 	var meter *control.Meter
-	if len(x.tenant.spread) > 0 && x.tenant.spread[string(e.Name)] > 1 {
-		meter = s.cfg.Control.Snapshot().Named(x.business, x.livemode, string(e.Name)) // for its customer key
+	if meters != nil && x.tenant.spread[string(e.Name)] > 1 {
+		meter = meters.Named(x.business, x.livemode, string(e.Name))
 	}
 	frame.End(r.records.Append(frame.Begin(x.keyOf(r, e, meter)), e))
 }

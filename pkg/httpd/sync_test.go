@@ -408,3 +408,26 @@ func TestASpreadMetersEventsGoByItsOwnCustomerKey(t *testing.T) {
 		t.Errorf("%d customers in %v", len(keys), all)
 	}
 }
+
+func TestASpreadMeterThatIsNotKnownYetIsAskedForBeforeItsEventIsPlaced(t *testing.T) {
+	f := newFixture(t, func(c *Config) {
+		c.Policy = &Policy{Businesses: map[string]Business{"acct_demo": {Spread: map[string]int{"hot": 64}}}}
+	})
+	f.control.meter(t, "acct_demo", false, control.NewMeter{EventName: "hot", CustomerKey: "who"})
+	c := call{path: streamPath, key: f.token(testKey), body: `{"events":[{"event_name":"hot","identifier":"1","payload":{"who":"cus_1","value":"1"}}]}`}
+	f.control.late.Store(true) // a gateway that has just started
+	f.control.away.Store(true)
+	if a := f.do(c); a.status != 503 || a.header.Get("Retry-After") == "" {
+		t.Errorf("where the event belongs is not known: %d %s", a.status, a.body)
+	}
+	f.control.away.Store(false)
+	for range 2 { // and the repetition must meet the first
+		if a := f.do(c); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	records := f.records()
+	if len(records) != 2 || string(records[0].Key) != string(records[1].Key) {
+		t.Errorf("an event and its repetition are stored as %+v", records)
+	}
+}
