@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"unicode/utf8"
 
 	"tollgate/pkg/meterevent"
 	"tollgate/pkg/stripe"
@@ -13,6 +14,9 @@ import (
 func (s *Server) usageEvent(x *exchange) *stripe.Error {
 	if r := s.openQuery(x); r != nil {
 		return r
+	}
+	if utf8.RuneCount(x.param) > meterevent.IdentifierCharsMax { // no event has one, and another gateway may not take the question
+		return stripe.ParamTooLong("identifier", meterevent.IdentifierCharsMax, "characters")
 	}
 	name, err := x.form.Required("event_name")
 	if err == nil {

@@ -260,6 +260,10 @@ func TestTheFateOfAnEventIsTold(t *testing.T) {
 			t.Errorf("%s: %d %s", query, a.status, a.body)
 		}
 	}
+	long := strings.Repeat("%3C", 101) // every < is six bytes in a question to another gateway
+	if a := f.do(call{method: "GET", path: "/v1/tollgate/usage_events/" + long + "?event_name=a", key: testKey}); a.status != 400 || a.failure(t).Param != "identifier" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
 	if a := f.do(call{method: "GET", path: "/v1/tollgate/usage_events/a?event_name=b", key: idleKey}); a.status != 403 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
