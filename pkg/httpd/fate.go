@@ -35,7 +35,9 @@ func (s *Server) usageEvent(x *exchange) *stripe.Error {
 	if err != nil {
 		return noUsage(err)
 	}
-	x.asOf(fate.AsOfMs)
+	if r := x.asOf(fate.AsOfMs); r != nil {
+		return r
+	}
 	if fate.Status == usage.NotFound {
 		return stripe.NoSuchUsageEvent(q.Identifier, fate.CancelledBy != nil)
 	}

@@ -16,8 +16,14 @@ import (
 // headerAsOf says up to when what was received is in an answer about usage.
 const headerAsOf = "Tollgate-As-Of"
 
-func (x *exchange) asOf(ms int64) {
+// asOf sets the header. It refuses an answer that has nothing in it at all: SDKs do not show the header, and no usage
+// would be believed.
+func (x *exchange) asOf(ms int64) *stripe.Error {
+	if ms <= 0 {
+		return stripe.UsageNotCounted()
+	}
 	x.ctx.Response.Header.Set(headerAsOf, time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	return nil
 }
 
 const (
@@ -50,7 +56,9 @@ func (s *Server) eventSummaries(x *exchange) *stripe.Error {
 	if err != nil {
 		return noUsage(err)
 	}
-	x.asOf(totals.AsOfMs)
+	if r := x.asOf(totals.AsOfMs); r != nil {
+		return r
+	}
 	return x.summaries(m, q, totals)
 }
 

@@ -199,6 +199,7 @@ func TestTotalsAreWholeOrNone(t *testing.T) {
 		saying string
 	}{
 		{errors.New("the owner of partition 3 is away"), 503, "", "a part is no answer"},
+		{nil, 503, "", "nothing of it is known yet"}, // as of 1970: a worker that has not begun
 		{fmt.Errorf("from elsewhere: %w", &usage.IncompleteError{FromMs: 1_000, ToMs: 1_772_445_600_001}), 400, "start_time", "1772445601"},
 		{&usage.IncompleteError{FromMs: 1_772_445_600_999}, 400, "end_time", "1772445600"},
 	} {
@@ -265,6 +266,12 @@ func TestTheFateOfAnEventIsTold(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if a := f.do(call{method: "GET", path: "/v1/tollgate/usage_events/a?event_name=b", key: idleKey}); a.status != 403 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	f.usage.set(func(o *oracle) { // a worker that has not begun
+		o.fate = func(usage.FateQuery) (usage.Fate, error) { return usage.Fate{Status: usage.NotFound}, nil }
+	})
+	if a := f.do(c); a.status != 503 || a.header.Get("Retry-After") == "" || a.header.Get("Tollgate-As-Of") != "" {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if a := f.do(call{path: "/v1/tollgate/usage_events/a", key: testKey}); a.status != 405 || a.header.Get("Allow") != "GET" {

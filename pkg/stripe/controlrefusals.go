@@ -113,6 +113,15 @@ func UsageUnavailable() *Error {
 	}
 }
 
+// UsageNotCounted: the worker has counted nothing of the log yet, so that no usage would be a false answer.
+func UsageNotCounted() *Error {
+	return &Error{
+		Status: statusServiceUnavailable, Type: typeAPI, Code: "service_unavailable",
+		Message:     "The usage in the log is being counted, and nothing of it is known yet. Send the request again.",
+		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
+	}
+}
+
 // MetersUnavailable: what is known of meters may be old, and can not be brought up to date now.
 func MetersUnavailable() *Error {
 	return Unavailable("The gateway can not read or change meters now; its /readyz says why.")

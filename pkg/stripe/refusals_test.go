@@ -85,6 +85,7 @@ var refusals = []struct {
 	{"ChangeUnknown", ChangeUnknown()},
 	{"TotalsIncomplete", TotalsIncomplete(created, later+1)},
 	{"UsageUnavailable", UsageUnavailable()},
+	{"UsageNotCounted", UsageNotCounted()},
 	{"MetersUnavailable", MetersUnavailable()},
 }
 
