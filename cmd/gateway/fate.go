@@ -63,45 +63,45 @@ type eventRecord struct {
 }
 
 func (c *fateCommand) Run(m *Main) error {
-	found, err := c.ask(m.Stdout)
+	found, asOf, err := c.ask(m.Stdout)
 	switch {
 	case err != nil:
 		return &exitError{exitUnknown, err}
 	case !found:
-		return &exitError{exitNotFound, fmt.Errorf("%s was not found: no event with this identifier was received in the last 24 hours", c.Identifier)}
+		return &exitError{exitNotFound, fmt.Errorf("%s was not found among the events that were answered in the 24 hours before %s", c.Identifier, asOf)}
 	}
 	return nil
 }
 
-// ask prints what each meter knows of the event.
-func (c *fateCommand) ask(w io.Writer) (found bool, err error) {
+// ask prints what each meter knows of the event. asOf is up to when the gateway that knows least has looked.
+func (c *fateCommand) ask(w io.Writer) (found bool, asOf string, err error) {
 	key, err := c.key()
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	api := &apiClient{base: strings.TrimRight(c.URL, "/"), key: key, http: &http.Client{Timeout: c.Timeout}}
 	names := []string{c.EventName}
 	if c.EventName == "" {
 		if names, err = api.meters(); err != nil {
-			return false, err
+			return false, "", err
 		}
 		if len(names) == 0 {
-			return false, errors.New("this business has no meters in this mode, and events are counted by meters")
+			return false, "", errors.New("this business has no meters in this mode, and events are counted by meters")
 		}
 	}
 	for _, name := range names {
 		f, err := api.fate(c.Identifier, name)
 		if err != nil {
-			return false, err
+			return false, "", err
 		}
 		if f != nil {
 			found = true
 			if _, err := io.WriteString(w, f.text()); err != nil {
-				return false, err
+				return false, "", err
 			}
 		}
 	}
-	return found, nil
+	return found, api.asOf, nil
 }
 
 // key is the API key to ask with.
@@ -123,6 +123,7 @@ func (c *fateCommand) key() (string, error) {
 type apiClient struct {
 	base, key string
 	http      *http.Client
+	asOf      string // the earliest Tollgate-As-Of of all answers
 }
 
 // get asks for one object. status is 0 when there was no answer, and then err says why.
@@ -137,6 +138,9 @@ func (a *apiClient) get(path string, answer any) (status int, err error) {
 		return 0, fmt.Errorf("%w; does the gateway run, and is this its --url?", err)
 	}
 	defer res.Body.Close()
+	if at := res.Header.Get("Tollgate-As-Of"); at != "" && (a.asOf == "" || at < a.asOf) { // all have one width
+		a.asOf = at
+	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, fateBytesMax))
 	if err != nil {
 		return 0, err

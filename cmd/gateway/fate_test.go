@@ -40,6 +40,11 @@ func fakeAPI(t *testing.T) *httptest.Server {
 				`"record":{"topic":"tollgate.usage","partition":0,"offset":0,"received":"2026-11-21T12:00:00.123Z"},"timestamp":"2026-11-21T12:00:00.000Z",` +
 				`"code":null,"message":null,"duplicate":{"topic":"tollgate.usage","partition":0,"offset":9,"received":"2026-11-21T12:00:09.000Z"},"cancelled_by":null}`))
 		default:
+			asOf := "2026-11-21T12:00:01.000Z"
+			if name == "m-7" { // whose partition is behind
+				asOf = "2026-11-21T12:00:00.000Z"
+			}
+			w.Header().Set("Tollgate-As-Of", asOf)
 			w.WriteHeader(404)
 			_, _ = w.Write([]byte(`{"error":{"type":"invalid_request_error","code":"resource_missing","message":"No such usage event"}}`))
 		}
@@ -72,7 +77,7 @@ e/1 of größe 8: counted
 `, "e/1", "--key", "sk_test_1")
 	f(0, "e/1 of m-7: refused", "e/1", "--event-name", "m-7", "--key", "sk_test_1")
 	f(1, "e/1 was not found", "e/1", "--event-name", "m-6", "--key", "sk_test_1")
-	f(1, "nobody was not found", "nobody", "--key", "sk_test_1")
+	f(1, "nobody was not found among the events that were answered in the 24 hours before 2026-11-21T12:00:00.000Z", "nobody", "--key", "sk_test_1")
 	f(2, "Invalid API Key", "e/1", "--key", "sk_test_2")
 	f(2, "a partition's gateway is away", "away", "--event-name", "m-6", "--key", "sk_test_1")
 	f(2, "no API key", "e/1", "--data-dir", t.TempDir())
