@@ -13,7 +13,7 @@ import (
 	"tollgate/pkg/usage"
 )
 
-// headerAsOf says up to when what was received is in an answer about usage.
+// headerAsOf says up to when what was acknowledged is in an answer about usage.
 const headerAsOf = "Tollgate-As-Of"
 
 // asOf sets the header. It refuses an answer that has nothing in it at all: SDKs do not show the header, and no usage

@@ -24,7 +24,7 @@ func NoSuchCursor[T string | []byte](what string, id T, param string) *Error {
 func NoSuchUsageEvent[T string | []byte](identifier T, cancelled bool) *Error {
 	e := &Error{
 		Status: statusNotFound, Type: typeInvalidRequest, Code: "resource_missing", CodeV2: "not_found", Param: "identifier",
-		Message: "No usage event with the identifier '" + clip(identifier) + "' is known to this meter. What was received before " +
+		Message: "No usage event with the identifier '" + clip(identifier) + "' is known to this meter. What was answered before " +
 			"the time in Tollgate-As-Of is known for at least 24 hours.",
 	}
 	if cancelled {
