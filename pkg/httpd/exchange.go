@@ -78,6 +78,7 @@ func (p *exchanges) put(x *exchange) {
 			*b = nil
 		}
 	}
+	x.form.Shrink(bufferKeptMax)
 	if invariants.Enabled {
 		invariants.Mangle(x.answer[:cap(x.answer)])
 		invariants.Mangle(x.key[:cap(x.key)])

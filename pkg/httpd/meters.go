@@ -147,7 +147,7 @@ func appendMeter(dst []byte, m *control.Meter) []byte {
 	})
 }
 
-// openQuery begins a GET: its key, and its parameters, which are a form in x.form. The head is not needed after it.
+// openQuery begins a GET: its key, and its parameters, which are a form in x.form.
 func (s *Server) openQuery(x *exchange) *stripe.Error {
 	if _, r := s.authenticate(x); r != nil {
 		return r

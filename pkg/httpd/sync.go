@@ -304,9 +304,9 @@ func (x *exchange) judgeValue(key string, e *meterevent.Event) *stripe.Error {
 func (x *exchange) timestampRefusal(reason meterevent.Reason) *stripe.Error {
 	switch reason {
 	case meterevent.TimestampTooFarInPast:
-		return stripe.TimestampTooOld(ceilSeconds(x.receivedMs - meterevent.TimestampPastMaxMs))
+		return stripe.TimestampTooOld(meterevent.OldestUnix(x.receivedMs))
 	case meterevent.TimestampInFuture:
-		return stripe.TimestampInFuture((x.receivedMs + meterevent.TimestampFutureMaxMs) / 1000)
+		return stripe.TimestampInFuture(meterevent.NewestUnix(x.receivedMs))
 	}
 	return nil
 }
@@ -334,8 +334,6 @@ func (x *exchange) refusedEvent(v usage.Verdict, name []byte) *stripe.Error {
 	}
 	return stripe.EventRefused(code, v.Message)
 }
-
-func ceilSeconds(ms int64) int64 { return (ms + 999) / 1000 }
 
 // payloadParam names a payload's key in the way of the API that was called.
 func (x *exchange) payloadParam(key string) string {

@@ -11,6 +11,7 @@ import (
 
 	"tollgate/pkg/control"
 	"tollgate/pkg/meterevent"
+	"tollgate/pkg/stripe"
 	"tollgate/pkg/usage"
 )
 
@@ -429,5 +430,18 @@ func TestASpreadMeterThatIsNotKnownYetIsAskedForBeforeItsEventIsPlaced(t *testin
 	records := f.records()
 	if len(records) != 2 || string(records[0].Key) != string(records[1].Key) {
 		t.Errorf("an event and its repetition are stored as %+v", records)
+	}
+}
+
+func TestALargeFormIsNotKeptForTheNextRequest(t *testing.T) {
+	for _, bytes := range []int{1000, 100_000} {
+		x := &exchange{index: &noHeaders}
+		if err := stripe.ParseForm(&x.form, []byte("a="+strings.Repeat("x", bytes))); err != nil {
+			t.Fatal(err)
+		}
+		new(exchanges).put(x)
+		if kept := x.form.Has("a"); kept != (bytes < bufferKeptMax) {
+			t.Errorf("a form of %d bytes is kept: %v", bytes, kept)
+		}
 	}
 }

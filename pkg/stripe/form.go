@@ -56,6 +56,13 @@ func ParseForm(dst *Form, body []byte) error {
 	return nil
 }
 
+// Shrink lets go of what the form holds when that is more than bytesMax of text.
+func (f *Form) Shrink(bytesMax int) {
+	if cap(f.text) > bytesMax {
+		*f = Form{}
+	}
+}
+
 var ampersand, equals = []byte{'&'}, []byte{'='}
 
 func (f *Form) add(raw []byte) error {
