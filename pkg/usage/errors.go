@@ -61,7 +61,7 @@ const (
 	Stopped    Happening = "partition was given back"
 	Rebuilding Happening = "totals are counted from the beginning of the log"
 	Gap        Happening = "records were removed by retention before they were counted"
-	Unreadable Happening = "a cancelled event is not in the log any more and stays counted"
+	Unreadable Happening = "a cancelled event can not be read back and stays counted"
 	Waiting    Happening = "the worker waits and tries again"
 	GoesOn     Happening = "the worker goes on"
 	Damaged    Happening = "the state is damaged and not used"

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -64,35 +65,47 @@ func (p *partition) seal(ctx context.Context) error {
 }
 
 // takeOut subtracts the events that were cancelled since the last flush. Their share is read from the log, in order of
-// their offsets, since the index holds no more than where they are.
+// their offsets, since the index holds no more than where they are. One that can not be read stays counted.
 func (p *partition) takeOut(ctx context.Context) error {
 	if len(p.cancels) == 0 {
 		return nil
 	}
 	return p.back.each(ctx, &p.cancels, func(offset int64, found bool) error {
-		if !found {
+		why := errors.New("retention has removed it")
+		if found {
+			why = p.takeOutOne()
+		}
+		if why != nil {
 			p.tally.unreadable++
 			p.counts.add(&p.tally)
-			p.cfg.Notify(Notice{What: Unreadable, Partition: p.number, Detail: fmt.Sprintf("offset %d", offset)})
-			return nil
+			p.cfg.Notify(Notice{What: Unreadable, Partition: p.number, Detail: fmt.Sprintf("offset %d", offset), Err: why})
 		}
-		return p.takeOutOne()
+		return nil
 	})
 }
 
-// takeOutOne subtracts the event that back has read.
+// takeOutOne subtracts the event that back has read, or says why it can not. Whether the event counts is not asked
+// again: the index says that it did, and a change of its meter that was told since, with a time before the event's
+// receipt by the clock of another gateway, does not change what was added. How it is read does not change at all.
 func (p *partition) takeOutOne() error {
 	rec, r, j := &p.back.record, &p.back.view, &judged{}
-	if err := p.back.reader.Read(rec.Value, r); err != nil || r.Adjustment {
-		return fmt.Errorf("usage: the record at offset %d was an event that counted and is none any more: the log is not the one that the state was made of", rec.Offset)
+	if err := p.back.reader.Read(rec.Value, r); err != nil {
+		return err
+	}
+	if r.Adjustment {
+		return errors.New("it is no event")
 	}
 	s := p.scopeOf(rec.Key, r)
-	if reason, _ := judge(&p.back.reader, r, s.meter, rec.TimestampMs, j); reason != "" {
-		return fmt.Errorf("usage: the event at offset %d counted and is refused now (%s): the control log is not the one that the state was made with", rec.Offset, reason)
+	if s.meter == nil {
+		return fmt.Errorf("there is no meter %q", s.EventName)
+	}
+	if reason, _ := share(&p.back.reader, r, s.meter, j); reason != "" {
+		return fmt.Errorf("its share can not be read: %s", reason)
 	}
 	if keepsEvents(j.meter) {
 		p.key = appendEvent(p.key[:0], p.number, appendSeries(nil, j.meter.ID, j.customer), r.TimestampMs, rec.Offset)
-		return p.batch.Delete(p.key, nil)
+		p.erase(p.key)
+		return nil
 	}
 	p.add(p.seriesOf(s, j.meter.ID, j.customer), floorDiv(r.TimestampMs, minuteMs), -1, &j.value, true)
 	return nil

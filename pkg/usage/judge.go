@@ -40,6 +40,14 @@ func judge(reader *meterevent.RecordReader, r *meterevent.Record, m *control.Met
 	if !m.ActiveAt(receivedMs) {
 		return meterevent.ArchivedMeter, nil
 	}
+	if reason, raw := share(reader, r, m, j); reason != "" {
+		return reason, raw
+	}
+	return meterevent.CheckTimestamp(r.TimestampMs, receivedMs), nil
+}
+
+// share reads what an event brings to whom, by its meter's mapping, which never changes.
+func share(reader *meterevent.RecordReader, r *meterevent.Record, m *control.Meter, j *judged) (reason meterevent.Reason, raw []byte) {
 	j.meter = m
 	customer, ok := reader.PayloadValue(r, m.CustomerKey)
 	if !ok || len(customer) == 0 {
@@ -60,9 +68,6 @@ func judge(reader *meterevent.RecordReader, r *meterevent.Record, m *control.Met
 			return meterevent.InvalidValue, value
 		}
 		j.value = parsed
-	}
-	if reason := meterevent.CheckTimestamp(r.TimestampMs, receivedMs); reason != "" {
-		return reason, nil
 	}
 	return "", nil
 }

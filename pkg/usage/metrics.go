@@ -45,7 +45,7 @@ func newCounts(r *metrics.Registry) *counts {
 		counted:        r.Counter(events, help, "outcome", "counted"),
 		duplicates:     r.Counter(events, help, "outcome", "duplicate"),
 		cancelledEarly: r.Counter(events, help, "outcome", "cancelled_before"),
-		unreadable:     r.Counter("tollgate_usage_cancels_unreadable_total", "Cancelled events that stay counted, since retention removed them from the log before their share was read back."),
+		unreadable:     r.Counter("tollgate_usage_cancels_unreadable_total", "Cancelled events that stay counted, since their share could not be read back from the log: retention removed them, or their meter is not known."),
 		flush:          r.Histogram("tollgate_usage_flush_seconds", "Time to write a partition's totals and offset.", metrics.Latency),
 		upkeep:         r.Histogram("tollgate_usage_upkeep_seconds", "Time of a partition's hourly upkeep.", metrics.Latency),
 		seal:           r.Histogram("tollgate_usage_seal_seconds", "Time to put a partition's newest identifiers on disk.", metrics.Latency),

@@ -52,6 +52,13 @@ func (p *partition) write(key, value []byte) {
 	}
 }
 
+// erase takes a row out likewise.
+func (p *partition) erase(key []byte) {
+	if err := p.batch.Delete(key, nil); err != nil {
+		panic("BUG: usage: a row can not be deleted: " + err.Error())
+	}
+}
+
 func appendRequestKey(dst []byte, partition int32, day int64, id dedup.ID) []byte {
 	dst = appendI32(appendTable(dst, partition, tableRequests), day)
 	return appendU64(appendU64(dst, int64(id[0])), int64(id[1]))
