@@ -52,21 +52,38 @@ func MergeFates(fates ...Fate) Fate {
 func (p *partition) fate(ctx context.Context, q *FateQuery) (Fate, error) {
 	hash := p.store.scopeHash(&q.Scope)
 	id := p.store.identify(&hash, []byte(q.Identifier))
-	f, entry, err := p.lookUp(id)
-	if err != nil || f.Status == NotFound {
+	f, entry, applied, err := p.lookUp(id)
+	if err == nil && f.Status == NotFound {
+		if err = p.lookAhead(ctx, q, applied, &f); err != nil || f.Status == NotFound {
+			return f, err
+		}
+		// The worker may have come to it meanwhile, and then it says more.
+		if now, found, applied, err := p.lookUp(id); err != nil || applied <= f.Offset {
+			return f, err
+		} else if f, entry = now, found; f.Status == NotFound {
+			return f, nil
+		}
+	}
+	if err != nil {
 		return f, err
 	}
 	f.Topic = p.cfg.Topic
 	return f, p.describe(ctx, q, &f, entry)
 }
 
-// lookUp asks the index.
-func (p *partition) lookUp(id dedup.ID) (f Fate, entry dedup.Entry, err error) {
+// lookUp asks the index, which knows of all before applied.
+func (p *partition) lookUp(id dedup.ID) (f Fate, entry dedup.Entry, applied int64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
-		return f, entry, ErrNotOwned
+		return f, entry, 0, ErrNotOwned
 	}
+	f, entry, err = p.fateOf(id)
+	return f, entry, p.applied, err
+}
+
+// fateOf is what the index says. mu is held.
+func (p *partition) fateOf(id dedup.ID) (f Fate, entry dedup.Entry, err error) {
 	f = Fate{Status: NotFound, Partition: p.number, AsOfMs: max(p.clockMs, p.asOfMs)}
 	entry, found, err := p.index.Find(id, p.clockMs)
 	if err != nil {

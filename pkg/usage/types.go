@@ -67,7 +67,7 @@ type Status string
 // The statuses.
 const (
 	NotFound  Status = "not_found" // not in the log within the window, as far as AsOf
-	Accepted  Status = "accepted"  // in the log; the worker has not come to it yet
+	Accepted  Status = "accepted"  // in the log, no further on than Fate looks; the worker has not come to it yet
 	Counted   Status = "counted"
 	Refused   Status = "refused"
 	Cancelled Status = "cancelled"
