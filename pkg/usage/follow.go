@@ -136,16 +136,33 @@ func (p *partition) beginReplay(from int64) {
 
 // replay passes records for the index.
 func (p *partition) replay(records []recordbatch.Record) error {
-	for i := range records {
-		if records[i].Offset >= p.state.Offset {
-			break
+	for len(records) > 0 && records[0].Offset < p.state.Offset {
+		slice := records[:min(len(records), sliceRecords)]
+		records = records[len(slice):]
+		for i := range slice {
+			if slice[i].Offset >= p.state.Offset {
+				break
+			}
+			p.passed = max(p.passed, slice[i].TimestampMs)
+			if err := p.one(&slice[i], p.passed); err != nil {
+				return err
+			}
 		}
-		p.passed = max(p.passed, records[i].TimestampMs)
-		if err := p.one(&records[i], p.passed); err != nil {
+		if err := p.settleEvents(); err != nil {
 			return err
 		}
+		p.tally = tally{}
+		if p.index.Due() && len(records) > 0 {
+			// As in seal, the state that these records belong to is durable first.
+			if err := p.store.sync(); err != nil {
+				return err
+			}
+			p.index.Advance(p.passed)
+			if err := p.index.Seal(records[0].Offset); err != nil {
+				return err
+			}
+		}
 	}
-	p.tally = tally{}
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 // index is what a partition asks of a dedup.Index.
 type index interface {
 	Insert(id dedup.ID, offset, nowMs int64, kind uint8) (prev dedup.Entry, found bool, err error)
+	InsertMany(items []dedup.Item) (done int, err error)
 	Find(id dedup.ID, nowMs int64) (dedup.Entry, bool, error)
 	Next() int64
 	Clock() int64
@@ -38,6 +39,9 @@ type partition struct {
 	record meterevent.Record
 	judged judged
 	scopes map[string]*scope // by record key
+	// Events whose identifiers are asked for together, with the questions; and the questions about their duplicates.
+	asked        []asked
+	items, again []dedup.Item
 
 	state       state
 	seriesKnown int
@@ -152,24 +156,13 @@ func (p *partition) applySlice(records []recordbatch.Record) (n int, err error) 
 		}
 		p.state.Offset = rec.Offset + 1
 	}
+	if err := p.settleEvents(); err != nil {
+		return n, err
+	}
 	p.applied, p.clockMs = p.state.Offset, p.state.ClockMs
 	p.wake()
 	p.counts.add(&p.tally)
 	return n, nil
-}
-
-// one applies one record, or passes it again for the index.
-func (p *partition) one(rec *recordbatch.Record, clockMs int64) error {
-	r := &p.record
-	if err := p.reader.Read(rec.Value, r); err != nil {
-		p.invalid(rec, err)
-		return nil
-	}
-	s := p.scopeOf(rec.Key, r)
-	if r.Adjustment {
-		return p.cancel(s, rec, r, clockMs)
-	}
-	return p.event(s, rec, r, clockMs)
 }
 
 // dirtySince says whether anything waits for a flush.

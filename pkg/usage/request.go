@@ -39,10 +39,10 @@ func encodeRow(row any) []byte {
 func (p *pendingRow) encode() []byte { return encodeRow(p) }
 
 // keepRequest notes which request an event that counts was. mu is held.
-func (p *partition) keepRequest(id dedup.ID, rec *recordbatch.Record, r *meterevent.Record, clockMs int64) {
-	row := requestRow{r.Request.Key, r.Request.Params, rec.Offset, rec.TimestampMs, r.TimestampMs}
-	p.fresh.requests[id] = row
-	p.write(appendRequestKey(nil, p.number, floorDiv(clockMs, dayMs), id), encodeRow(&row))
+func (p *partition) keepRequest(a *asked, it *dedup.Item) {
+	row := requestRow{a.request.Key, a.request.Params, it.Offset, a.receivedMs, a.timestampMs}
+	p.fresh.requests[it.ID] = row
+	p.write(appendRequestKey(nil, p.number, floorDiv(it.NowMs, dayMs), it.ID), encodeRow(&row))
 }
 
 // write puts a row into the batch. Only a batch that was committed refuses that, which would be our own fault.

@@ -162,6 +162,14 @@ func (s *store) commit(b *pebble.Batch, o *pebble.WriteOptions) error {
 	return b.Close()
 }
 
+// sync makes durable what was committed without it.
+func (s *store) sync() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	return s.judgeError(s.db.LogData(nil, pebble.Sync))
+}
+
 // get returns a copy of a row.
 func (s *store) get(key []byte) (value []byte, found bool, err error) {
 	if err := s.usable(); err != nil {
