@@ -62,7 +62,7 @@ crash-seeds: ## the journal's crash simulation over CRASH_SEEDS seeds
 	TOLLGATE_SEEDS=$(CRASH_SEEDS) $(GO) test -count=1 -timeout 60m -run Crash ./pkg/commitlog/journal/...
 
 dedup-scale: ## the duplicate index at DEDUP_SCALE identifiers, in DEDUP_DIR: 60 bytes of disk each while it runs
-	DEDUP_SCALE=$(DEDUP_SCALE) DEDUP_DIR=$(DEDUP_DIR) $(GO) test -count=1 -timeout 3h -v -run ScaleOfTheIndex ./pkg/dedup
+	DEDUP_SCALE='$(DEDUP_SCALE)' DEDUP_DIR=$(DEDUP_DIR) $(GO) test -count=1 -timeout 3h -v -run ScaleOfTheIndex ./pkg/dedup
 
 usage-seeds: ## the worker's random histories, crashes included, against their model, over USAGE_SEEDS seeds
 	TOLLGATE_SEEDS=$(USAGE_SEEDS) $(GO) test -count=1 -timeout 60m -run RandomHistories ./pkg/usage/

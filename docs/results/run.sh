@@ -34,5 +34,5 @@ run ingest 5 -bench Submit -benchmem -benchtime 200ms -cpu 1,2 ./pkg/ingest
 run metrics 3 -bench . -benchmem -benchtime 100ms -cpu 1,2 ./internal/metrics
 run journal 5 -bench Append -benchtime 300ms ./pkg/commitlog/journal
 run whole-path 6 -bench WholePath -benchtime 1x ./pkg/httpd
-DEDUP_SCALE=${DEDUP_SCALE:-100000000} run dedup 1 -timeout 3h -v -run ScaleOfTheIndex ./pkg/dedup
+DEDUP_SCALE=${DEDUP_SCALE:-10000000 100000000} run dedup 1 -timeout 3h -v -run ScaleOfTheIndex ./pkg/dedup
 REQUIRE_KAFKA=1 run kafka 2 -bench Append -benchtime 2s -timeout 20m ./pkg/commitlog/kafkalog

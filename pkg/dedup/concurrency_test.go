@@ -18,7 +18,7 @@ func TestLooksFromManyGoroutinesAreRightWhileRunsAreSealedMergedAndDropped(t *te
 		t.Fatal(err)
 	}
 	const n = 120_000
-	perRecord := 30 * hourMs / n // so that the first hours expire
+	perRecord := 60 * hourMs / n // so that the first runs expire
 	var written atomic.Int64
 	stop := make(chan struct{})
 	var readers sync.WaitGroup

@@ -4,14 +4,14 @@
 // The model. An entry is an ID (a 128-bit keyed hash, so that two identifiers do not share one), the offset of the record
 // that brought it, and the minute of the partition's clock. The newest entries are in a table in memory. Seal writes them
 // into a run: an immutable file in the order of the hashes, with a Bloom filter that only ever says "surely new". Runs are
-// merged in the background, eight of a size at a time, so that few of them have to be asked, and a run whose entries
+// merged in the background, four of a size at a time, so that few of them have to be asked, and a run whose entries
 // have all expired is removed whole. MANIFEST names the runs that are alive, and says from which offset on the log has
 // to be read again after a crash.
 //
 //	table   [ newest entries, in memory                    ]   lost in a crash, inserted again from Next on
 //	level 0 [run][run][run]                                    one a Seal
-//	level 1 [ 8 of level 0 ][ 8 of level 0 ]
-//	level 2 [ 8 of level 1                          ]          older to the right; no run spans more than half a window
+//	level 1 [ 4 of level 0 ][ 4 of level 0 ]
+//	level 2 [ 4 of level 1                          ]          older to the right; no run spans more than half a window
 //
 // Time. An entry counts at a clock as long as bucket(clock) − bucket(entry) ≤ Window/BucketWidth, that is for at least
 // Window and less than Window and one BucketWidth. Nothing here reads a clock: equal calls give equal answers, so a

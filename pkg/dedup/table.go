@@ -171,7 +171,9 @@ func (t *table) each(fn func(slot) error) error {
 		if i == len(t.slots) {
 			cluster = append(cluster, wrapped...)
 		}
-		slices.SortFunc(cluster, compareSlots)
+		if len(cluster) > 1 {
+			slices.SortFunc(cluster, compareSlots)
+		}
 		for _, s := range cluster {
 			if err := fn(s); err != nil {
 				return err
