@@ -31,7 +31,7 @@ const (
 	// memoryBytesMin is what a table of a few thousand entries and one page for each buffer need.
 	memoryBytesMin = 1 << 20
 	// fanIn is how many runs of a level become one of the next. With 8 an identifier is written once less, but at a billion
-	// of them 11 filters were asked of each new one instead of 6, which is what a new one costs.
+	// of them 11 filters were asked of each new one instead of 6, and each is a miss of main memory.
 	fanIn = 4
 	// buffersMax is how many buffers are in use at once: the sources of a merge, and three sections each for what a merge
 	// and a seal write.
