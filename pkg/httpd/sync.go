@@ -56,10 +56,10 @@ func (s *Server) oneEvent(x *exchange, reading *reading, event *meterevent.Event
 		return r
 	}
 	defer release()
-	meter, r := s.judge(x, event)
-	if r != nil {
+	meter, refusal := s.judge(x, event)
+	if refusal != nil && (meter == nil || len(x.header(hIdempotencyKey)) == 0) {
 		s.done(x, reading)
-		return r
+		return refusal
 	}
 	request := x.requestOf(x.eventParams(event))
 	if event.Identifier == nil {
@@ -74,8 +74,13 @@ func (s *Server) oneEvent(x *exchange, reading *reading, event *meterevent.Event
 	answer := x.keep(event)
 	q := usage.VerdictQuery{Scope: x.scope(event.Name), Identifier: string(event.Identifier), Request: request}
 	s.done(x, reading)
-	v, r := s.submitAndAsk(x, frame, &q)
-	if r != nil {
+	var v usage.Verdict
+	if refusal != nil {
+		frame.Release()
+		if v = s.earlier(x, &q); v.Outcome != usage.OutcomeReplay {
+			return refusal
+		}
+	} else if v, r = s.submitAndAsk(x, frame, &q); r != nil {
 		return r
 	}
 	switch v.Outcome {
@@ -96,6 +101,24 @@ func (s *Server) oneEvent(x *exchange, reading *reading, event *meterevent.Event
 		return x.ok(stripe.AppendV1MeterEvent(x.answer[:0], &answer))
 	}
 	return x.ok(stripe.AppendV2MeterEvent(x.answer[:0], &answer))
+}
+
+// earlier is the verdict on a request that came before, if it was the same one: an event that was taken once has its 200
+// again, also when its meter was put to sleep or its time has run out since. Nothing is stored, and nothing is said when
+// that can not be found out: the refusal is true as well.
+func (s *Server) earlier(x *exchange, q *usage.VerdictQuery) usage.Verdict {
+	if x.partitions[0] < 0 {
+		return usage.Verdict{}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.UsageWaitMax)
+	defer cancel()
+	before := *q
+	before.Partition, before.Offset = x.partitions[0], -1
+	v, err := s.cfg.Usage.Verdict(ctx, before)
+	if err != nil {
+		return usage.Verdict{}
+	}
+	return v
 }
 
 // begin is what every synchronous request that writes begins with: its Idempotency-Key must not be at work elsewhere.
@@ -256,7 +279,7 @@ func (s *Server) judge(x *exchange, e *meterevent.Event) (*control.Meter, *strip
 			return nil, away
 		}
 		if m, r = x.meterOf(snapshot, e.Name); r != nil {
-			return nil, r
+			return m, r
 		}
 	}
 	if customer, _ := e.PayloadValue(m.CustomerKey); len(customer) == 0 {
@@ -280,7 +303,7 @@ func (x *exchange) meterOf(snapshot *control.Snapshot, name []byte) (*control.Me
 	case m == nil || !m.ExistedAt(x.receivedMs):
 		return nil, stripe.NoMeter(name)
 	case !m.ActiveAt(x.receivedMs):
-		return nil, stripe.ArchivedMeter(name)
+		return m, stripe.ArchivedMeter(name)
 	}
 	return m, nil
 }

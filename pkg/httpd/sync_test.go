@@ -75,6 +75,29 @@ func TestAnEventSentAgainWithItsKeyIsAnsweredAsBefore(t *testing.T) {
 	}
 }
 
+// TestAnEventThatWasTakenIsAnsweredAgainWhenItsMeterSleeps: its sender may have lost the answer, and it is counted.
+func TestAnEventThatWasTakenIsAnsweredAgainWhenItsMeterSleeps(t *testing.T) {
+	for api := range 2 {
+		f := working(t, nil)
+		m := f.control.Snapshot().Named("acct_demo", false, "api_requests")
+		first := f.do(event("", "1").calls("k1")[api])
+		f.control.sleep(t, m)
+		stored := len(f.log.records)
+		again := f.do(event("", "1").calls("k1")[api])
+		if first.status != 200 || again.status != 200 || again.body != first.body || again.header.Get(headerReplayed) != "true" {
+			t.Errorf("%d %s, and again %d %s %v", first.status, first.body, again.status, again.body, again.header)
+		}
+		for key, why := range map[string]string{"k2": "another request", "": "a request without a key"} {
+			if a := f.do(event("", "1").calls(key)[api]); a.status != 400 || a.header.Get(headerReplayed) != "" {
+				t.Errorf("%s: %d %s", why, a.status, a.body)
+			}
+		}
+		if len(f.log.records) != stored {
+			t.Errorf("%d records were stored for an archived meter", len(f.log.records)-stored)
+		}
+	}
+}
+
 // TestTheSameEventInAnotherSpellingIsTheSameRequest: an application's own repetition may be encoded anew.
 func TestTheSameEventInAnotherSpellingIsTheSameRequest(t *testing.T) {
 	f := working(t, nil)

@@ -52,7 +52,7 @@ func (w *worker) verdict(q usage.VerdictQuery) (usage.Verdict, error) {
 		switch {
 		case q.Adjustment && !sameKey, !q.Adjustment && s.Identifier != q.Identifier:
 			continue
-		case s.Request == request && w.count(q, request) == 1:
+		case s.Request == request && q.Offset >= 0 && w.count(q, request) == 1:
 			first.Outcome = usage.OutcomeNew
 		case s.Request == request:
 			first.Outcome = usage.OutcomeReplay
