@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// What people are told of an event that is not counted, in one sentence or two: the same in the answer of a synchronous
-// endpoint and in an error report. Texts that a sender chose are clipped. Where Stripe's sentence is known it is kept to
-// the letter, because programs match on it.
+// What people are told of an event that is not counted, in one sentence or two, in error reports and in the fate of an
+// event; package stripe has those of the synchronous endpoints' refusals. Texts that a sender chose are clipped. Where
+// Stripe's sentence is known it is kept to the letter, because programs match on it.
 
 // NoMeterMessage is of NoMeter.
 func NoMeterMessage(eventName []byte) string {
