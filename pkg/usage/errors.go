@@ -35,9 +35,16 @@ func clockText(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-0
 type DamagedError struct {
 	Path string
 	Err  error
+	// Unwritable: a write failed, and what is on disk is good as far as anybody knows.
+	Unwritable bool
 }
 
 func (e *DamagedError) Error() string {
+	if e.Unwritable {
+		return fmt.Sprintf("usage: the state in %s can not be written any more: %v. Events are taken on and none is lost. "+
+			"Make the disk well and start the gateway again: it goes on where the state is. If it then says that the state is "+
+			"damaged, `gateway state rebuild` sets it aside", e.Path, e.Err)
+	}
 	return fmt.Sprintf("usage: the state in %s is damaged: %v. Events are taken on and none is lost. Stop the gateway and run "+
 		"`gateway state rebuild`: it sets the state aside, and totals are counted anew from the usage log", e.Path, e.Err)
 }

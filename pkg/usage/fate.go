@@ -79,7 +79,7 @@ func (p *partition) lookUp(id dedup.ID) (f Fate, entry dedup.Entry, applied int6
 		return f, entry, 0, ErrNotOwned
 	}
 	f, entry, err = p.fateOf(id)
-	return f, entry, p.applied, err
+	return f, entry, p.applied, p.judgeError(err)
 }
 
 // fateOf is what the index says. mu is held.

@@ -21,11 +21,14 @@ type follower struct {
 	flushedAt time.Time
 	waiting   bool // told that it waits
 	listed    bool // answers questions
+	failed    bool // what was not flushed may be half of something
 }
 
 const (
 	// endTimeout bounds what is done when a partition is given back.
 	endTimeout = 20 * time.Second
+	// downTimeout is how long a partition has to end when the store has failed.
+	downTimeout = time.Second
 	// What waits for a flush has these bounds, whatever the time.
 	bucketsMax = 2_000_000
 	batchBytes = 64 << 20
@@ -40,7 +43,7 @@ func (f *follower) begin(ctx context.Context) error {
 		return err
 	}
 	if next < p.state.Offset {
-		return &DamagedError{p.store.path, fmt.Errorf("it was made of %d records of partition %d of %s, which has %d: it is the state of another log", p.state.Offset, p.number, cfg.Topic, next)}
+		return &DamagedError{Path: p.store.path, Err: fmt.Errorf("it was made of %d records of partition %d of %s, which has %d: it is the state of another log", p.state.Offset, p.number, cfg.Topic, next)}
 	}
 	if p.state.Offset == 0 && next > 0 {
 		cfg.Notify(Notice{What: Rebuilding, Partition: p.number, Detail: fmt.Sprintf("%d records", next-oldest)})
@@ -273,7 +276,7 @@ func (f *follower) readError(ctx context.Context, err error) error {
 		f.p.skipTo(oldest)
 		return nil
 	}
-	return &DamagedError{f.p.store.path, fmt.Errorf("partition %d of the log ends at %d, before the state's offset %d: records that were durable are gone from it", f.p.number, next, f.p.state.Offset)}
+	return &DamagedError{Path: f.p.store.path, Err: fmt.Errorf("partition %d of the log ends at %d, before the state's offset %d: records that were durable are gone from it", f.p.number, next, f.p.state.Offset)}
 }
 
 func (f *follower) apply(ctx context.Context, records []recordbatch.Record) error {
@@ -354,7 +357,7 @@ func (f *follower) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
 	err := p.store.usable()
-	if err == nil && f.listed && p.dirtySince() {
+	if err == nil && f.listed && !f.failed && p.dirtySince() {
 		err = p.seal(ctx)
 	}
 	if closed := p.index.Close(); err == nil {

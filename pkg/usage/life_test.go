@@ -85,13 +85,13 @@ func TestAVerdictWaitsForItsRecord(t *testing.T) {
 	r := meterevent.Request{Key: 1, Params: 2}
 	q := VerdictQuery{Scope: Scope{Business: business, EventName: "sum"}, Identifier: "a", Request: r}
 	answers := make(chan Verdict, 1)
-	go func() {
+	go func(q VerdictQuery) {
 		v, err := w.Verdict(context.Background(), q)
 		if err != nil {
 			t.Error(err)
 		}
 		answers <- v
-	}()
+	}(q)
 	select {
 	case v := <-answers:
 		t.Fatalf("a verdict before the record: %+v", v)

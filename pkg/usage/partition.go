@@ -111,6 +111,11 @@ func newPartition(cfg *Config, number int32, s *store, c *counts) (*partition, e
 	return p, nil
 }
 
+// judgeError makes an error of the index one of ours.
+func (p *partition) judgeError(err error) error {
+	return judgeIndexError(p.store.indexDir(p.cfg, p.number), err)
+}
+
 // apply applies records in order of their offsets; those below the state's offset are passed over.
 func (p *partition) apply(ctx context.Context, records []recordbatch.Record, m meters) error {
 	p.meters = m

@@ -27,6 +27,7 @@ type store struct {
 	path   string
 	seed   uint64
 	failed atomic.Pointer[DamagedError]
+	down   chan struct{} // closed once it has failed
 	notify func(Notice)
 }
 
@@ -35,7 +36,7 @@ const formatVersion = 1
 
 // openStore opens the store, or makes it when there is none. What is there and can not be read is a DamagedError.
 func openStore(cfg *Config) (*store, error) {
-	s := &store{path: cfg.storeDir(), notify: cfg.Notify}
+	s := &store{path: cfg.storeDir(), notify: cfg.Notify, down: make(chan struct{})}
 	names, err := cfg.StoreFS.List(s.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("usage: %s: %w", s.path, err)
@@ -47,7 +48,7 @@ func openStore(cfg *Config) (*store, error) {
 	options := &pebble.Options{
 		FS: cfg.StoreFS, Cache: s.cache, MemTableSize: uint64(cfg.MemtableBytes), Merger: merger,
 		FormatMajorVersion: pebble.FormatNewest, ErrorIfNotExists: exists,
-		Logger: storeLogger{s}, EventListener: &pebble.EventListener{BackgroundError: s.background},
+		Logger: storeLogger{s}, EventListener: &pebble.EventListener{BackgroundError: s.background, DataCorruption: s.rotten},
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -65,7 +66,7 @@ func openStore(cfg *Config) (*store, error) {
 
 func (s *store) openError(err error) error {
 	if pebble.IsCorruptionError(err) || errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, fs.ErrNotExist) {
-		return &DamagedError{s.path, err}
+		return &DamagedError{Path: s.path, Err: err}
 	}
 	return fmt.Errorf("usage: the state in %s can not be opened; another process may have it open: %w", s.path, err)
 }
@@ -77,7 +78,7 @@ func (s *store) loadMeta(cfg *Config, exists bool) error {
 	case err != nil:
 		return err
 	case found && (len(value) != 9 || value[0] != formatVersion):
-		return &DamagedError{s.path, fmt.Errorf("its format is %x, and this program knows %d", value, formatVersion)}
+		return &DamagedError{Path: s.path, Err: fmt.Errorf("its format is %x, and this program knows %d", value, formatVersion)}
 	case found:
 		s.seed = binary.BigEndian.Uint64(value[1:])
 		return nil
@@ -89,7 +90,7 @@ func (s *store) loadMeta(cfg *Config, exists bool) error {
 			return err
 		}
 		if !empty {
-			return &DamagedError{s.path, errors.New("it has no seed")}
+			return &DamagedError{Path: s.path, Err: errors.New("it has no seed")}
 		}
 	}
 	value = make([]byte, 9)
@@ -112,13 +113,19 @@ type storeLogger struct{ s *store }
 func (storeLogger) Infof(string, ...any)  {}
 func (storeLogger) Errorf(string, ...any) {}
 func (l storeLogger) Fatalf(format string, args ...any) {
-	l.s.fail(fmt.Errorf(format, args...))
+	err := fmt.Errorf(format, args...)
+	rot := slices.ContainsFunc(args, func(arg any) bool {
+		cause, ok := arg.(error)
+		return ok && pebble.IsCorruptionError(cause)
+	})
+	l.s.fail(&DamagedError{Path: l.s.path, Err: err, Unwritable: !rot})
 	runtime.Goexit()
 }
 
 // fail notes that the store is not to be used any more.
-func (s *store) fail(err error) {
-	if s.failed.CompareAndSwap(nil, &DamagedError{s.path, err}) {
+func (s *store) fail(err *DamagedError) {
+	if s.failed.CompareAndSwap(nil, err) {
+		close(s.down)
 		s.notify(Notice{What: Failed, Partition: -1, Detail: s.path, Err: err})
 	}
 }
@@ -126,10 +133,15 @@ func (s *store) fail(err error) {
 // background takes errors of the store's own goroutines. It tries again by itself, except where bytes are wrong.
 func (s *store) background(err error) {
 	if pebble.IsCorruptionError(err) {
-		s.fail(err)
+		s.fail(&DamagedError{Path: s.path, Err: err})
 		return
 	}
 	s.notify(Notice{What: Waiting, Partition: -1, Detail: s.path, Err: err})
+}
+
+// rotten takes what is found by reading. Without it the store would end the goroutine that asked.
+func (s *store) rotten(info pebble.DataCorruptionInfo) {
+	s.fail(&DamagedError{Path: info.Path, Err: info.Details})
 }
 
 // usable is nil unless the store failed.
@@ -145,8 +157,12 @@ func (s *store) judgeError(err error) error {
 	if err == nil {
 		return nil
 	}
+	var known *DamagedError
+	if errors.As(err, &known) {
+		return err
+	}
 	if pebble.IsCorruptionError(err) || errors.Is(err, errRow) {
-		s.fail(err)
+		s.fail(&DamagedError{Path: s.path, Err: err})
 		return s.usable()
 	}
 	return fmt.Errorf("usage: %s: %w", s.path, err)
@@ -156,10 +172,28 @@ func (s *store) commit(b *pebble.Batch, o *pebble.WriteOptions) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if err := s.judgeError(b.Commit(o)); err != nil {
+	if err := s.judgeError(s.written(func() error { return b.Commit(o) })); err != nil {
 		return err
 	}
 	return b.Close()
+}
+
+// written writes. Where the store's own log takes no more it panics, with the error; it keeps its locks, so that who
+// waits for it to write does so for ever, which down is for.
+func (s *store) written(write func() error) (err error) {
+	defer func() {
+		switch cause := recover().(type) {
+		case nil:
+		case runtime.Error:
+			panic(cause) // a bug, of ours or of the store's
+		case error:
+			s.fail(&DamagedError{Path: s.path, Err: cause, Unwritable: !pebble.IsCorruptionError(cause)})
+			err = s.usable()
+		default:
+			panic(cause)
+		}
+	}()
+	return write()
 }
 
 // sync makes durable what was committed without it.
@@ -167,7 +201,7 @@ func (s *store) sync() error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	return s.judgeError(s.db.LogData(nil, pebble.Sync))
+	return s.judgeError(s.written(func() error { return s.db.LogData(nil, pebble.Sync) }))
 }
 
 // get returns a copy of a row.
@@ -252,16 +286,32 @@ func (s *store) loadState(partition int32) (state, error) {
 	return st, s.judgeError(err)
 }
 
-// openIndex opens a partition's index. Its directory is named after the seed too: identifiers hashed with another one
-// are those of a state that was lost or set aside.
-func (s *store) openIndex(cfg *Config, number int32) (index, error) {
+// indexDir is where a partition's index is. It is named after the seed too: identifiers hashed with another one are
+// those of a state that was lost or set aside.
+func (s *store) indexDir(cfg *Config, number int32) string {
 	tag := hex.EncodeToString(binary.BigEndian.AppendUint64(nil, s.seed*0x9e3779b97f4a7c15))[:8]
-	dir := filepath.Join(cfg.Dir, "dedup", tag, strconv.Itoa(int(number)))
+	return filepath.Join(cfg.Dir, "dedup", tag, strconv.Itoa(int(number)))
+}
+
+// openIndex opens a partition's index.
+func (s *store) openIndex(cfg *Config, number int32) (index, error) {
+	dir := s.indexDir(cfg, number)
 	x, err := dedup.Open(dedup.Config{FS: cfg.FS, Dir: dir, MemoryBytes: max(1<<20, cfg.DedupBytes/int64(max(1, cfg.Log.Partitions(cfg.Topic))))})
 	if err != nil {
-		return nil, &DamagedError{dir, err}
+		return nil, judgeIndexError(dir, err)
 	}
 	return x, nil
+}
+
+// judgeIndexError makes it a DamagedError that an index can not be used any more. Other errors may pass.
+func judgeIndexError(dir string, err error) error {
+	var rot *dedup.RotError
+	var behind *dedup.BehindError
+	var known *DamagedError
+	if !errors.As(err, &known) && (errors.As(err, &rot) || errors.As(err, &behind)) {
+		return &DamagedError{Path: dir, Err: err}
+	}
+	return err
 }
 
 func (s *store) close() error {

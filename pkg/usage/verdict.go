@@ -29,10 +29,13 @@ func (w *Worker) Verdict(ctx context.Context, q VerdictQuery) (Verdict, error) {
 	if p.gone {
 		return Verdict{}, ErrNotOwned
 	}
+	var v Verdict
 	if q.Adjustment {
-		return p.verdictOnCancel(&q)
+		v, err = p.verdictOnCancel(&q)
+	} else {
+		v, err = p.verdict(&q)
 	}
-	return p.verdict(&q)
+	return v, p.judgeError(err)
 }
 
 // wait waits until the record at an offset was applied.
@@ -48,6 +51,8 @@ func (p *partition) wait(ctx context.Context, offset int64) error {
 	select {
 	case <-done:
 		return nil
+	case <-p.store.down:
+		return p.store.usable()
 	case <-ctx.Done():
 		p.mu.Lock()
 		defer p.mu.Unlock()

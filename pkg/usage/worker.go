@@ -20,8 +20,9 @@ type Worker struct {
 	counts *counts
 	closed sync.Once
 
-	mu    sync.Mutex
-	parts map[int32]*partition // those that are run; guarded by mu
+	mu      sync.Mutex
+	parts   map[int32]*partition // those that are run; guarded by mu, as is what follows
+	damaged map[int32]error      // those that are not, since their part of the state can not be used
 }
 
 // Open opens the state, or makes it when there is none. A state that is damaged is no error: the worker that is returned
@@ -31,7 +32,7 @@ func Open(cfg Config) (*Worker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, counts: newCounts(cfg.Metrics), parts: make(map[int32]*partition)}
+	w := &Worker{cfg: cfg, counts: newCounts(cfg.Metrics), parts: make(map[int32]*partition), damaged: make(map[int32]error)}
 	var err error
 	if w.store, err = openStore(&w.cfg); err != nil {
 		var damaged *DamagedError
@@ -94,28 +95,41 @@ func (w *Worker) own(ctx context.Context, c commitlog.Claim) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		w.live(ctx, c)
+		if err := w.live(ctx, c); err != nil {
+			w.trouble(ctx, c.Partition(), err)
+		}
 	}()
-	<-ended
+	select {
+	case <-ended:
+		return
+	case <-w.store.down:
+	}
+	// It may wait in the store for ever, and can write nothing any more. So it is not waited for long.
+	patience := time.NewTimer(downTimeout)
+	defer patience.Stop()
+	select {
+	case <-ended:
+	case <-patience.C:
+	}
 }
 
 // live runs a partition from its opening to its closing.
-func (w *Worker) live(ctx context.Context, c commitlog.Claim) {
+func (w *Worker) live(ctx context.Context, c commitlog.Claim) error {
 	p, err := newPartition(&w.cfg, c.Partition(), w.store, w.counts)
 	if err != nil {
-		w.trouble(ctx, c.Partition(), err)
-		return
+		return err
 	}
 	f := follower{w: w, p: p, claim: c}
 	defer f.end()
 	if err := f.begin(ctx); err != nil {
-		w.trouble(ctx, c.Partition(), err)
-		return
+		return p.judgeError(err)
 	}
 	w.cfg.Notify(Notice{What: Started, Partition: p.number, Detail: fmt.Sprintf("offset %d", p.state.Offset)})
 	if err := f.follow(ctx); err != nil {
-		w.trouble(ctx, c.Partition(), err)
+		f.failed = true
+		return p.judgeError(err)
 	}
+	return nil
 }
 
 // trouble tells why a partition is not run on. The group gives it back after a pause, except where that would not help.
@@ -125,15 +139,28 @@ func (w *Worker) trouble(ctx context.Context, number int32, err error) {
 	}
 	var damaged *DamagedError
 	if errors.As(err, &damaged) {
+		w.setDamaged(number, err)
 		w.cfg.Notify(Notice{What: Damaged, Partition: number, Detail: damaged.Path, Err: err})
 		<-ctx.Done()
+		w.setDamaged(number, nil)
 		return
 	}
 	w.cfg.Notify(Notice{What: Waiting, Partition: number, Err: err})
 }
 
+func (w *Worker) setDamaged(number int32, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.damaged[number] = err; err == nil {
+		delete(w.damaged, number)
+	}
+}
+
 // Owned lists the partitions that are run.
 func (w *Worker) Owned() []int32 {
+	if w.Damage() != nil {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Sorted(maps.Keys(w.parts))
@@ -147,11 +174,17 @@ func (w *Worker) owned(partitions []int32) ([]*partition, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if partitions == nil {
+		for _, err := range w.damaged {
+			return nil, err // the others would be part of a sum
+		}
 		partitions = slices.Sorted(maps.Keys(w.parts))
 	}
 	found := make([]*partition, 0, len(partitions))
 	for _, n := range partitions {
 		p := w.parts[n]
+		if err := w.damaged[n]; p == nil && err != nil {
+			return nil, err
+		}
 		if p == nil {
 			return nil, fmt.Errorf("%w: %d", ErrNotOwned, n)
 		}
