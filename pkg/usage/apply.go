@@ -144,7 +144,7 @@ func (p *partition) keep(a *asked, it *dedup.Item) error {
 	return p.batch.Set(p.key, nil, nil)
 }
 
-func appendEvent(dst []byte, partition int32, series []byte, timeMs, offset int64) []byte {
+func appendEvent[S ~string | ~[]byte](dst []byte, partition int32, series S, timeMs, offset int64) []byte {
 	dst = appendI32(appendTable(dst, partition, tableEvents), floorDiv(timeMs, dayMs))
 	return appendU64(appendI64(append(dst, series...), timeMs), offset)
 }

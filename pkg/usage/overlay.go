@@ -8,10 +8,11 @@ import (
 
 // series is one customer of one meter, with what was added since the last flush.
 type series struct {
-	key     []byte // its part of the store's keys
+	key     string // its part of the store's keys
 	dirty   bool
 	last    int // index of the bucket used last
 	buckets []bucket
+	first   [1]bucket // where buckets begins: most have one minute between two flushes
 }
 
 // bucket is a minute's share, minutes counted from 1970; a series' buckets are in order.
@@ -38,11 +39,21 @@ func (p *partition) seriesOf(s *scope, meterID string, customer []byte) *series 
 	if found := s.series[string(customer)]; found != nil {
 		return found
 	}
-	made := &series{key: appendSeries(nil, meterID, customer)}
-	s.series[string(customer)] = made
+	if len(p.seriesFree) == 0 {
+		p.seriesFree = make([]series, seriesBlock)
+	}
+	made := &p.seriesFree[0]
+	p.seriesFree = p.seriesFree[1:]
+	p.key = appendSeries(p.key[:0], meterID, customer)
+	made.key = string(p.key)
+	made.buckets = made.first[:0]
+	s.series[made.key[len(made.key)-len(customer):]] = made
 	p.seriesKnown++
 	return made
 }
+
+// seriesBlock are made at once.
+const seriesBlock = 32
 
 // add adds to a minute of a series until the next flush.
 func (p *partition) add(s *series, minute, count int64, value *meterevent.Decimal, negative bool) {
@@ -72,7 +83,8 @@ func (p *partition) drainSeries() error {
 		clear(s.buckets)
 		s.buckets = s.buckets[:0]
 		if cap(s.buckets) > 8 {
-			s.buckets = nil
+			s.first[0] = bucket{}
+			s.buckets = s.first[:0]
 		}
 	}
 	clear(p.dirty)
@@ -110,7 +122,7 @@ func (p *partition) drainOne(s *series, floor int64) error {
 }
 
 // appendHour appends the key of an hour of a series, hours counted from 1970, in table hours or survivors.
-func appendHour(dst []byte, partition int32, table byte, series []byte, hour int64) []byte {
+func appendHour[S ~string | ~[]byte](dst []byte, partition int32, table byte, series S, hour int64) []byte {
 	dst = appendI32(appendTable(dst, partition, table), floorDiv(hour, 24*periodDays))
 	return appendI32(append(dst, series...), hour)
 }

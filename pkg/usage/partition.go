@@ -45,6 +45,7 @@ type partition struct {
 
 	state       state
 	seriesKnown int
+	seriesFree  []series
 	// What the next flush brings: rows that are complete already, and what is still added up.
 	batch        *pebble.Batch
 	dirty        []*series

@@ -87,7 +87,7 @@ func bucketMs(w control.Window) int64 {
 	return minuteMs
 }
 
-func appendThinning(dst []byte, partition int32, hour int64, w control.Window, series []byte, timeMs int64) []byte {
+func appendThinning[S ~string | ~[]byte](dst []byte, partition int32, hour int64, w control.Window, series S, timeMs int64) []byte {
 	kind := byte(0)
 	for i, k := range windowKinds {
 		if k == w {
