@@ -109,8 +109,9 @@ func TestADamagedIndexIsRefusedWithFileAndCommandAndNotWiped(t *testing.T) {
 func TestAGapFoundWhileRunningIsToldAndGoneOnBehind(t *testing.T) {
 	f := newStage(t, 1)
 	m := f.meter("sum", control.Sum, control.NoWindow)
-	f.send(sent{name: "sum", id: "a", customer: "cus_1", value: "5"})
 	w, notices, _, _ := f.runs()
+	eventually(t, "it runs", func() bool { return len(w.Owned()) == 1 })
+	f.send(sent{name: "sum", id: "a", customer: "cus_1", value: "5"})
 	eventually(t, "the event counts", func() bool { return len(w.Owned()) == 1 && f.total(w, m, "cus_1", 0, t0+hourMs) == "5" })
 	f.now += 40 * dayMs
 	// Retention removes two records before the reader comes to them: they are there only once they are gone.
@@ -174,8 +175,9 @@ func TestAStoreThatCanNotWriteStopsItsPartitionsAndNotTheProcess(t *testing.T) {
 	m := f.meter("sum", control.Sum, control.NoWindow)
 	injected, disk := new(faults), pebblevfs.NewCrashableMem()
 	f.cfg.StoreFS = errorfs.Wrap(disk, injected)
-	f.send(sent{name: "sum", id: "a", customer: "cus_1", value: "5"})
 	w, notices, ended, _ := f.runs()
+	eventually(t, "it runs", func() bool { return len(w.Owned()) == 1 })
+	f.send(sent{name: "sum", id: "a", customer: "cus_1", value: "5"})
 	eventually(t, "the event counts", func() bool { return len(w.Owned()) == 1 && f.total(w, m, "cus_1", 0, t0+hourMs) == "5" })
 	injected.set(writes(".log"))
 	for i := 0; w.Damage() == nil; i++ {
@@ -209,10 +211,11 @@ func TestRotNoticedWhileRunningStopsTheWorker(t *testing.T) {
 	disk := pebblevfs.NewMem()
 	f.cfg.StoreFS = disk
 	f.cfg.CacheBytes = 1
+	w, notices, ended, _ := f.runs()
+	eventually(t, "it runs", func() bool { return len(w.Owned()) == 1 })
 	for i := range 3000 {
 		f.send(sent{name: "sum", id: fmt.Sprint(i), customer: fmt.Sprintf("cus_%d", i), value: "5"})
 	}
-	w, notices, ended, _ := f.runs()
 	eventually(t, "the events count", func() bool { return len(w.Owned()) == 1 && f.total(w, m, "cus_2999", 0, t0+hourMs) == "5" })
 	if err := w.store.db.Flush(); err != nil {
 		t.Fatal(err)

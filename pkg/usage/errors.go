@@ -11,6 +11,9 @@ var (
 	ErrNotOwned = errors.New("usage: the partition is not run by this worker")
 	// ErrNoTrace: the record asked for was passed and left nothing, which is so when it is older than what is kept.
 	ErrNoTrace = errors.New("usage: nothing is known of the record any more")
+	// ErrRebuilding: the partition is counted anew from the beginning of the log and has not come to where that ended when
+	// it began. Its totals would be a part of what somebody was told before.
+	ErrRebuilding = errors.New("usage: the partition is being counted anew from the log")
 )
 
 // IncompleteError says that records are missing which may have had a part in what was asked: retention removed them

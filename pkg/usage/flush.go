@@ -21,6 +21,9 @@ func (p *partition) flush(ctx context.Context, sync bool) error {
 	if err := p.drainErrors(); err != nil {
 		return err
 	}
+	if p.state.Offset >= p.state.RebuildTo {
+		p.state.RebuildTo = 0
+	}
 	p.write(appendTable(nil, p.number, tableState), p.state.encode())
 	if err := p.commit(sync); err != nil {
 		return err

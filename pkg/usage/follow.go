@@ -46,6 +46,7 @@ func (f *follower) begin(ctx context.Context) error {
 		return &DamagedError{Path: p.store.path, Err: fmt.Errorf("it was made of %d records of partition %d of %s, which has %d: it is the state of another log", p.state.Offset, p.number, cfg.Topic, next)}
 	}
 	if p.state.Offset == 0 && next > 0 {
+		p.state.RebuildTo, p.flushed.RebuildTo = next, next
 		cfg.Notify(Notice{What: Rebuilding, Partition: p.number, Detail: fmt.Sprintf("%d records", next-oldest)})
 	}
 	if p.state.Offset < oldest {

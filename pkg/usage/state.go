@@ -15,6 +15,9 @@ type state struct {
 	Hour int64 `json:"hour"`
 	// PendingMs is the clock when a cancel last found no event.
 	PendingMs int64 `json:"pending_ms"`
+	// RebuildTo is, of a state that began with nothing on a log that held something, where that log ended; 0 once it is
+	// behind.
+	RebuildTo int64 `json:"rebuild_to,omitempty"`
 	// Gaps are the records that retention removed before they were counted.
 	Gaps []gap `json:"gaps,omitempty"`
 }

@@ -143,6 +143,9 @@ func (p *partition) totals(q *Query, m *control.Meter) (Totals, error) {
 		return Totals{}, err
 	}
 	defer snapshot.Close()
+	if st.RebuildTo > 0 {
+		return Totals{}, ErrRebuilding
+	}
 	if err := incomplete(p.number, st.Gaps, q); err != nil {
 		return Totals{}, err
 	}
