@@ -43,6 +43,7 @@ done
 sleep 1
 "$dir/load" load --target "$url" --key sk_test_bench --rate 0 --batch 100 --connections 32 --sessions 10 --customers 1000 --duration "${seconds}s" >/dev/null
 kill -9 $pid
+wait $pid 2>/dev/null || true # it must be gone: it holds the data dir's lock
 begun=$(now)
 start "$dir/on.yaml"
 for _ in {1..1200}; do
@@ -52,6 +53,7 @@ done
 echo "$(metric 'tollgate_usage_events_total{outcome="counted"}') events of 8 meters and 1,000 customers counted from nothing in $(since "$begun"), start included; $(awk '{print ($14+$15)/100}' /proc/$pid/stat) s of CPU, $(awk '/VmRSS/ {printf "%d", $2/1024}' /proc/$pid/status) MiB resident"
 sleep 3
 kill -9 $pid
+wait $pid 2>/dev/null || true # it must be gone: it holds the data dir's lock
 begun=$(now)
 start "$dir/on.yaml"
 for _ in {1..600}; do curl -s "$admin/statusz" | grep -q 'partitions \[0\]' && break; sleep 0.05; done

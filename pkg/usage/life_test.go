@@ -203,6 +203,38 @@ func TestALostStateIsCountedAnewFromTheLog(t *testing.T) {
 	}
 }
 
+func TestTotalsAreNotGivenBeforeALostStateIsCountedAnew(t *testing.T) {
+	f := newStage(t, 1)
+	m := f.meter("sum", control.Sum, control.NoWindow)
+	for _, id := range []string{"a", "b", "c"} {
+		f.send(sent{name: "sum", id: id, customer: "cus_1", value: "5"})
+	}
+	w := f.open()
+	defer func() { _ = w.Close(context.Background()) }()
+	fo := f.take(w, 0)
+	for i := range 2 {
+		f.catchUp(fo, 1)
+		f.flush(fo)
+		if _, err := w.Totals(t.Context(), nil, Query{MeterID: m.ID, StartMs: 0, EndMs: t0 + hourMs, Limit: 1}); !errors.Is(err, ErrRebuilding) {
+			t.Errorf("after %d of 3 records: %v", i+1, err)
+		}
+		fo.end() // it is remembered
+		fo = f.take(w, 0)
+	}
+	f.catchUp(fo, 1)
+	f.flush(fo)
+	if got := f.total(w, m, "cus_1", 0, t0+hourMs); got != "15" {
+		t.Errorf("counted anew: %s", got)
+	}
+	f.send(sent{name: "sum", id: "d", customer: "cus_1", value: "5"})
+	fo.end()
+	fo = f.take(w, 0)
+	if got := f.total(w, m, "cus_1", 0, t0+hourMs); got != "15" {
+		t.Errorf("a worker that goes on: %s", got)
+	}
+	fo.end()
+}
+
 func TestAStateOfAnotherLogIsRefused(t *testing.T) {
 	f := newStage(t, 1)
 	f.onDisk()
