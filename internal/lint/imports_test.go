@@ -70,7 +70,7 @@ var fences = []struct{ prefix, why string }{
 	{"tollgate/pkg/ingest", "frames are filled by httpd alone"},
 	{"tollgate/pkg/", "imports go down only, along the table in docs/ARCHITECTURE.md"},
 	{"tollgate/internal/metrics", "a room without I/O has nothing to report at 3 a.m. that its caller can not count"},
-	{"tollgate/internal/vfs", "only the journal writes files, so that crashes are simulated in one place"},
+	{"tollgate/internal/vfs", "only journal, index and state write files, so that crashes are simulated where it matters"},
 	{"tollgate/test/", "test/ drives the binary from outside; a room's own tests live beside it"},
 	{"tollgate/bench", "bench/ drives the binary from outside"},
 	{"github.com/valyala/fasthttp", "fasthttp reuses a request's memory when the handler returns; only httpd may have to think of that"},
