@@ -46,8 +46,9 @@ type sharing struct {
 	since atomic.Int64 // when it was asked first while all else was ready, in Unix milliseconds
 }
 
-// sharingMax bounds it: a gateway whose group gives it nothing takes events all the same.
-const sharingMax = 10 * time.Second
+// sharingMax bounds it: the first member of a group waits for 3 s by Kafka's default. One whose predecessor was killed
+// would wait for its session to end, 10 s, and it is better that it takes the stream's events meanwhile.
+const sharingMax = 4 * time.Second
 
 func (s *sharing) underWay(g *gateway, now time.Time) bool {
 	if s.over.Load() {
