@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 )
@@ -57,16 +56,9 @@ func (k *checker) internal() {
 	}
 }
 
-// internalSecret is the shared secret, from the file if there is one. A final line break is the editor's.
+// internalSecret is the shared secret.
 func (c *Config) internalSecret() (string, error) {
-	if c.InternalSecretFile == "" {
-		return c.InternalSecret, nil
-	}
-	text, err := os.ReadFile(c.InternalSecretFile)
-	if err != nil {
-		return "", fmt.Errorf("internal_secret_file: %w", err)
-	}
-	return strings.TrimRight(string(text), "\r\n"), nil
+	return secretOf(c.InternalSecret, "internal_secret_file", c.InternalSecretFile)
 }
 
 // advertised is the address that the others are told, for a listener that has this one. Port 0 is the listener's own.

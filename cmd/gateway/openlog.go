@@ -180,14 +180,19 @@ func (t KafkaTLSConfig) config() (*tls.Config, error) {
 	return c, nil
 }
 
-// secret is the password, from the file if there is one. A final line break is the editor's, not the password's.
 func (s SASLConfig) secret() (string, error) {
-	if s.PasswordFile == "" {
-		return s.Password, nil
+	return secretOf(s.Password, "kafka.sasl.password_file", s.PasswordFile)
+}
+
+// secretOf is a secret that stands in the configuration, or in the file that its key names, if it names one. A final line
+// break is the editor's, not the secret's.
+func secretOf(text, key, file string) (string, error) {
+	if file == "" {
+		return text, nil
 	}
-	text, err := os.ReadFile(s.PasswordFile)
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("kafka.sasl.password_file: %w", err)
+		return "", fmt.Errorf("%s: %w", key, err)
 	}
-	return strings.TrimRight(string(text), "\r\n"), nil
+	return strings.TrimRight(string(b), "\r\n"), nil
 }
