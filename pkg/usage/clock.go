@@ -1,5 +1,7 @@
 package usage
 
+import "tollgate/pkg/meterevent"
+
 const (
 	minuteMs = 60_000
 	hourMs   = 60 * minuteMs
@@ -19,7 +21,7 @@ const (
 )
 
 // cancelMinutes is how many minutes after an event's minute of receipt a cancel may be received.
-const cancelMinutes = 24 * 60
+const cancelMinutes = meterevent.CancelPastMaxMs / minuteMs
 
 // settledHours after the hour of an event's receipt no cancel can take it out any more.
 const settledHours = 26
