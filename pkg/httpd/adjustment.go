@@ -12,20 +12,9 @@ import (
 
 // adjustment is POST /v2/billing/meter_event_adjustments and, as a form, POST /v1/billing/meter_event_adjustments.
 func (s *Server) adjustment(x *exchange) *stripe.Error {
-	reading, body, r := s.open(x)
+	reading, adjustment, r := decode(s, x, x.adjustmentOfForm, (*meterevent.Decoder).Adjustment)
 	if r != nil {
 		return r
-	}
-	var adjustment meterevent.Adjustment
-	var err error
-	if x.version == v1 {
-		adjustment, err = x.adjustmentOfForm(reading.events, body)
-	} else {
-		adjustment, err = reading.events.Adjustment(body)
-	}
-	if err != nil {
-		s.done(x, reading)
-		return syncRefusal(err)
 	}
 	return s.adjust(x, reading, &adjustment)
 }

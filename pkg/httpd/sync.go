@@ -27,23 +27,32 @@ func (s *Server) open(x *exchange) (*reading, []byte, *stripe.Error) {
 	return s.read(x)
 }
 
+// decode begins a request of a synchronous endpoint by open, and reads what its body says, as a form on v1 and as JSON on
+// v2: a view into the reading, until done.
+func decode[T any](s *Server, x *exchange, form, json func(*meterevent.Decoder, []byte) (T, error)) (*reading, T, *stripe.Error) {
+	reading, body, r := s.open(x)
+	if r != nil {
+		var none T
+		return nil, none, r
+	}
+	read := json
+	if x.version == v1 {
+		read = form
+	}
+	what, err := read(reading.events, body)
+	if err != nil {
+		s.done(x, reading)
+		return nil, what, syncRefusal(err)
+	}
+	return reading, what, nil
+}
+
 // meterEvent is POST /v2/billing/meter_events: one event, judged before it is stored and again, with what came before it,
 // at its place in the log (D18). POST /v1/billing/meter_events is the same as a form.
 func (s *Server) meterEvent(x *exchange) *stripe.Error {
-	reading, body, r := s.open(x)
+	reading, event, r := decode(s, x, x.eventOfForm, (*meterevent.Decoder).One)
 	if r != nil {
 		return r
-	}
-	var event meterevent.Event
-	var err error
-	if x.version == v1 {
-		event, err = x.eventOfForm(reading.events, body)
-	} else {
-		event, err = reading.events.One(body)
-	}
-	if err != nil {
-		s.done(x, reading)
-		return syncRefusal(err)
 	}
 	return s.oneEvent(x, reading, &event)
 }
