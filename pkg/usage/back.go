@@ -35,61 +35,53 @@ func (b *backReader) each(ctx context.Context, offsets *[]int64, do func(offset 
 	todo := *offsets
 	slices.Sort(todo)
 	var open commitlog.Reader
-	defer func() {
+	shut := func() {
 		if open != nil {
 			open.Close()
+			open = nil
 		}
+	}
+	defer func() {
+		shut()
 		*offsets = append((*offsets)[:0], todo...)
 	}()
+	pass := func(found bool) error {
+		err := do(todo[0], found)
+		if err == nil {
+			todo = todo[1:]
+		}
+		return err
+	}
 	next := int64(0)
 	for len(todo) > 0 {
-		if open != nil && todo[0]-next > backSkip {
-			open.Close()
-			open = nil
+		if todo[0]-next > backSkip {
+			shut()
 		}
 		if open == nil {
-			var err error
 			next = todo[0]
-			if open, err = b.log.NewReader(b.topic, b.partition, next); err != nil && !errors.Is(err, commitlog.ErrOffsetOutOfRange) {
-				return fmt.Errorf("usage: reading back partition %d from %d: %w", b.partition, next, err)
-			} else if err != nil {
-				open = nil
-				if err := do(todo[0], false); err != nil {
-					return err
-				}
-				todo = todo[1:]
-				continue
-			}
 		}
-		records, err := b.chunk(ctx, open)
-		if errors.Is(err, commitlog.ErrOffsetOutOfRange) {
-			open.Close()
-			open = nil
-			if err := do(todo[0], false); err != nil {
+		records, err := b.chunk(ctx, &open, next)
+		switch {
+		case errors.Is(err, commitlog.ErrOffsetOutOfRange):
+			shut()
+			if err := pass(false); err != nil {
 				return err
 			}
-			todo = todo[1:]
 			continue
-		}
-		if err != nil {
+		case err != nil:
 			return fmt.Errorf("usage: reading back partition %d from %d: %w", b.partition, next, err)
 		}
-		for i := range records {
-			if len(todo) == 0 {
-				break
-			}
+		for i := 0; i < len(records) && len(todo) > 0; i++ {
 			for len(todo) > 0 && todo[0] < records[i].Offset {
-				if err := do(todo[0], false); err != nil {
+				if err := pass(false); err != nil {
 					return err
 				}
-				todo = todo[1:]
 			}
 			if len(todo) > 0 && todo[0] == records[i].Offset {
 				b.record = records[i]
-				if err := do(todo[0], true); err != nil {
+				if err := pass(true); err != nil {
 					return err
 				}
-				todo = todo[1:]
 			}
 		}
 		next = records[len(records)-1].Offset + 1
@@ -97,10 +89,18 @@ func (b *backReader) each(ctx context.Context, offsets *[]int64, do func(offset 
 	return nil
 }
 
-func (b *backReader) chunk(ctx context.Context, r commitlog.Reader) ([]recordbatch.Record, error) {
+// chunk reads on in the open reader, or opens one at an offset.
+func (b *backReader) chunk(ctx context.Context, open *commitlog.Reader, offset int64) ([]recordbatch.Record, error) {
+	if *open == nil {
+		r, err := b.log.NewReader(b.topic, b.partition, offset)
+		if err != nil {
+			return nil, err
+		}
+		*open = r
+	}
 	ctx, cancel := context.WithTimeout(ctx, backTimeout)
 	defer cancel()
-	return r.Next(ctx)
+	return (*open).Next(ctx)
 }
 
 // one reads one record, of whose bytes it returns a copy.

@@ -48,13 +48,7 @@ func (s *state) mayHavePending(clockMs int64) bool {
 	return clockMs-s.PendingMs < (settledHours+1)*hourMs
 }
 
-func (s *state) encode() []byte {
-	b, err := json.Marshal(s)
-	if err != nil {
-		panic("BUG: usage: a state is always JSON: " + err.Error())
-	}
-	return b
-}
+func (s *state) encode() []byte { return encodeRow(s) }
 
 func decodeState(b []byte) (state, error) {
 	s := newState()
