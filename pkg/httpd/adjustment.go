@@ -1,7 +1,6 @@
 package httpd
 
 import (
-	"crypto/sha256"
 	"slices"
 
 	"tollgate/pkg/ingest"
@@ -72,20 +71,11 @@ func (x *exchange) adjustmentParams(a *meterevent.Adjustment) []byte {
 // adjustmentID makes the id of an adjustment out of the Idempotency-Key, so that a replay, on whichever gateway, has the
 // same one; without a key it is random.
 func (x *exchange) adjustmentID() (id [16]byte) {
-	key := x.header(hIdempotencyKey)
-	if len(key) == 0 {
+	if len(x.header(hIdempotencyKey)) == 0 {
 		putUint64s(&id, x.random.Uint64(), x.random.Uint64())
 		return id
 	}
-	mode := byte('t')
-	if x.livemode {
-		mode = 'l'
-	}
-	text := append(append(x.answer[:0], "adjustment"...), byte(x.version), mode)
-	text = append(appendText(text, []byte(x.business)), key...)
-	x.answer = text
-	sum := sha256.Sum256(text)
-	return [16]byte(sum[:16])
+	return x.keyHash("adjustment")
 }
 
 // addAdjustment writes an adjustment's record: into every key of a spread meter, since it names no customer, and each

@@ -14,6 +14,19 @@ const headerReplayed = "Idempotent-Replayed"
 
 func (x *exchange) replayed() { x.ctx.Response.Header.Set(headerReplayed, "true") }
 
+// keyHash is a hash of the request's Idempotency-Key with all that one is unique in, business, mode and API, for one use.
+func (x *exchange) keyHash(use string) [16]byte {
+	mode := byte('t')
+	if x.livemode {
+		mode = 'l'
+	}
+	text := append(append(x.answer[:0], use...), byte(x.version), mode)
+	text = append(appendText(text, []byte(x.business)), x.header(hIdempotencyKey)...)
+	x.answer = text
+	sum := sha256.Sum256(text)
+	return [16]byte(sum[:16])
+}
+
 // idempotency is the request's Idempotency-Key with what it is used for: method, path and the parameters in x.form. It is
 // nil when there is no key.
 func (x *exchange) idempotency() (*control.Idempotency, *stripe.Error) {

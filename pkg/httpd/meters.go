@@ -26,9 +26,9 @@ func (s *Server) retrieveMeter(x *exchange) *stripe.Error {
 	if r != nil {
 		return r
 	}
-	m := snapshot.Meter(x.business, x.livemode, string(x.param))
-	if m == nil {
-		return stripe.NoSuchMeter(x.param)
+	m, err := x.known(snapshot)
+	if err != nil {
+		return syncRefusal(err)
 	}
 	return x.meter(m)
 }

@@ -2,7 +2,6 @@ package httpd
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"sync"
 
 	"tollgate/pkg/stripe"
@@ -27,7 +26,7 @@ func (s *Server) session(x *exchange) *stripe.Error {
 		return r
 	}
 	s.done(x, reading)
-	name, keyed := x.scopedKey()
+	name, keyed := x.sessionKey()
 	if keyed {
 		if kept := s.sessionAnswers.find(name, key.ID, x.receivedMs); kept != nil {
 			x.replayed()
@@ -58,22 +57,12 @@ func isEmptyObject(body []byte) bool {
 	return len(body) >= 2 && body[0] == '{' && body[len(body)-1] == '}' && len(bytes.Trim(body[1:len(body)-1], space)) == 0
 }
 
-// scopedKey is a hash of the request's Idempotency-Key with all that one is unique in: business, mode, API. false: there
-// is no key.
-func (x *exchange) scopedKey() (name [16]byte, ok bool) {
-	key := x.header(hIdempotencyKey)
-	if len(key) == 0 {
+// sessionKey is what a session is remembered by. false: the request has no Idempotency-Key.
+func (x *exchange) sessionKey() (name [16]byte, ok bool) {
+	if len(x.header(hIdempotencyKey)) == 0 {
 		return name, false
 	}
-	mode := byte('t')
-	if x.livemode {
-		mode = 'l'
-	}
-	text := append(append(x.answer[:0], byte(x.version), mode), x.business...)
-	text = append(append(text, 0), key...)
-	x.answer = text
-	sum := sha256.Sum256(text)
-	return [16]byte(sum[:16]), true
+	return x.keyHash("session"), true
 }
 
 // sessionAnswersMax bounds what is remembered, in all some 40 MiB; sessions live for 15 minutes, so that is 70 a second.
@@ -136,7 +125,7 @@ func (s *Server) usedForSession(x *exchange) *stripe.Error {
 	if x.version != v2 {
 		return nil
 	}
-	if name, keyed := x.scopedKey(); keyed && s.sessionAnswers.has(name, x.receivedMs) {
+	if name, keyed := x.sessionKey(); keyed && s.sessionAnswers.has(name, x.receivedMs) {
 		return stripe.IdempotencyKeyReused()
 	}
 	return nil

@@ -65,17 +65,16 @@ func (s *Server) eventSummaries(x *exchange) *stripe.Error {
 // knownMeter is the meter that the path names. What is read of it here never changes, so that it does not matter how old
 // the snapshot is that knows it.
 func (s *Server) knownMeter(x *exchange) (*control.Meter, *stripe.Error) {
-	id := string(x.param)
-	if m := s.cfg.Control.Snapshot().Meter(x.business, x.livemode, id); m != nil {
+	if m, err := x.known(s.cfg.Control.Snapshot()); err == nil {
 		return m, nil
 	}
 	snapshot, r := s.caughtUp()
 	if r != nil {
 		return nil, r
 	}
-	m := snapshot.Meter(x.business, x.livemode, id)
-	if m == nil {
-		return nil, stripe.NoSuchMeter(id)
+	m, err := x.known(snapshot)
+	if err != nil {
+		return nil, syncRefusal(err)
 	}
 	return m, nil
 }
