@@ -158,7 +158,8 @@ func (j *Journal) signal() {
 
 // accept checks a batch and makes it valid, in the caller's goroutine, so that the committer only moves bytes.
 func (j *Journal) accept(b *commitlog.Batch) error {
-	if j.partition(b.Topic, b.Partition) == nil {
+	p := j.partition(b.Topic, b.Partition)
+	if p == nil {
 		return fmt.Errorf("%w: there is no topic %q with a partition %d", commitlog.ErrRefused, b.Topic, b.Partition)
 	}
 	if len(b.Bytes) > j.cfg.BatchBytesMax {
@@ -172,7 +173,7 @@ func (j *Journal) accept(b *commitlog.Batch) error {
 		return fmt.Errorf("%w: %d records in %d bytes, but its header says %d up to offset delta %d in %d bytes",
 			commitlog.ErrRefused, b.Records, len(b.Bytes), h.Records, h.LastOffsetDelta, h.Length)
 	}
-	if p := j.partition(b.Topic, b.Partition); p.topic.Compact {
+	if p.topic.Compact {
 		if err := wantKeys(b.Bytes); err != nil {
 			return fmt.Errorf("%w: topic %q is compacted: %w", commitlog.ErrRefused, b.Topic, err)
 		}
