@@ -276,18 +276,18 @@ func (p *partition) writeCompacted(f vfs.File, s *segment, end int64) (made segm
 		}
 	}
 	var scanner recordbatch.Scanner
-	var batch []byte
+	var filtered []byte
 	err = p.walkBatches(s, end, func(w *walker) error {
 		left, err := int(w.header.Records), error(nil)
-		batch = append(batch[:0], w.batch...)
 		if !w.header.Control() {
-			batch, left, err = scanner.Filter(batch[:0], w.batch, decompressedBytesMax, p.keeps)
+			filtered, left, err = scanner.Filter(filtered[:0], w.batch, decompressedBytesMax, p.keeps)
 		}
 		if err != nil || left == 0 {
 			return err
 		}
-		if left == int(w.header.Records) {
-			batch = append(batch[:0], w.batch...) // as it was, compressed too
+		batch := w.batch // as it was, compressed too
+		if left < int(w.header.Records) {
+			batch = filtered
 		}
 		closeGap(w.header.BaseOffset)
 		h, err := recordbatch.ParseHeader(batch)
