@@ -164,14 +164,21 @@ func (x *Index) Find(id ID, nowMs int64) (Entry, bool, error) {
 	v := x.acquire()
 	x.mu.Unlock()
 	err := find(v, &q)
+	err = errors.Join(err, x.leave(v))
+	return q.entry, q.found && err == nil, err
+}
+
+// leave gives back a view that was read beside everything else: when the index was closed meanwhile, Close could not
+// close what was being read.
+func (x *Index) leave(v *view) error {
 	x.mu.Lock()
 	x.release(v)
 	closed := x.view == nil
 	x.mu.Unlock()
-	if closed { // Close could not close what this look-up was reading
-		err = errors.Join(err, x.closeFiles())
+	if !closed {
+		return nil
 	}
-	return q.entry, q.found && err == nil, err
+	return x.closeFiles()
 }
 
 func find(v *view, q *query) error {

@@ -1,11 +1,14 @@
 package dedup
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Verify reads every page of every run and checks what look-ups rely on: the checksums, the order, the ranges in the
 // headers, and that no filter calls new what is in its run. It reads beside everything else, in any goroutine, and takes
 // as long as the disk does.
-func (x *Index) Verify() error {
+func (x *Index) Verify() (err error) {
 	x.mu.Lock()
 	if x.view == nil {
 		x.mu.Unlock()
@@ -13,11 +16,7 @@ func (x *Index) Verify() error {
 	}
 	v := x.acquire()
 	x.mu.Unlock()
-	defer func() {
-		x.mu.Lock()
-		x.release(v)
-		x.mu.Unlock()
-	}()
+	defer func() { err = errors.Join(err, x.leave(v)) }()
 	buf := make([]byte, x.cfg.bufferBytes())
 	for _, r := range v.runs {
 		if err := r.verify(buf); err != nil {

@@ -22,6 +22,7 @@ type index interface {
 	Advance(nowMs int64)
 	Release(nowMs int64)
 	Seal(next int64) error
+	Verify() error
 	Due() bool
 	Close() error
 }
