@@ -82,12 +82,8 @@ func IdempotencyKeyUnreadable() *Error {
 
 // ChangeUnknown: the log was asked to store a change of a meter and did not say whether it has.
 func ChangeUnknown() *Error {
-	return &Error{
-		Status: statusServiceUnavailable, Type: typeAPI, Code: "outcome_unknown",
-		Message: "It is not known whether the change took effect. Send the same request again with the same Idempotency-Key: " +
-			"it takes effect once.",
-		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
-	}
+	return sendAgain("outcome_unknown", "It is not known whether the change took effect. Send the same request again with the same Idempotency-Key: "+
+		"it takes effect once.")
 }
 
 // TotalsIncomplete: records that may belong into what was asked were removed from the log before they were counted, of
@@ -106,20 +102,12 @@ func TotalsIncomplete(fromMs, toMs int64) *Error {
 
 // UsageUnavailable: totals or fates can not be had from all gateways that have a part of them.
 func UsageUnavailable() *Error {
-	return &Error{
-		Status: statusServiceUnavailable, Type: typeAPI, Code: "service_unavailable",
-		Message:     "A gateway that counts a part of this usage can not be reached now, and a part is no answer. Send the request again.",
-		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
-	}
+	return sendAgain("service_unavailable", "A gateway that counts a part of this usage can not be reached now, and a part is no answer. Send the request again.")
 }
 
 // UsageNotCounted: the worker has counted nothing of the log yet, so that no usage would be a false answer.
 func UsageNotCounted() *Error {
-	return &Error{
-		Status: statusServiceUnavailable, Type: typeAPI, Code: "service_unavailable",
-		Message:     "The usage in the log is being counted, and nothing of it is known yet. Send the request again.",
-		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
-	}
+	return sendAgain("service_unavailable", "The usage in the log is being counted, and nothing of it is known yet. Send the request again.")
 }
 
 // MetersUnavailable: what is known of meters may be old, and can not be brought up to date now.

@@ -94,10 +94,6 @@ func OwnerAway() *Error {
 // VerdictUnknown: the request is stored, and what became of it could not be learnt. identifier is that of its event, which
 // the gateway may have made.
 func VerdictUnknown[T string | []byte](identifier T) *Error {
-	return &Error{
-		Status: statusServiceUnavailable, Type: typeAPI, Code: "outcome_unknown",
-		Message: "The request is stored, and its verdict is not known yet: whether it was the first of its kind. Send the same request again " +
-			"with the same Idempotency-Key or the identifier '" + clip(identifier) + "'; it will not be counted twice.",
-		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
-	}
+	return sendAgain("outcome_unknown", "The request is stored, and its verdict is not known yet: whether it was the first of its kind. Send the same request again "+
+		"with the same Idempotency-Key or the identifier '"+clip(identifier)+"'; it will not be counted twice.")
 }

@@ -202,9 +202,13 @@ func RateLimited(scope string, perSecond int, reason string) *Error {
 
 // Unavailable: the events can not be stored now, and none of this request was. reason is a whole sentence.
 func Unavailable(reason string) *Error {
+	return sendAgain("service_unavailable", reason+" Nothing of this request was stored; send it again.")
+}
+
+// sendAgain is a 503 that passes: the same request is right in a second.
+func sendAgain(code, message string) *Error {
 	return &Error{
-		Status: statusServiceUnavailable, Type: typeAPI, Code: "service_unavailable",
-		Message:     reason + " Nothing of this request was stored; send it again.",
+		Status: statusServiceUnavailable, Type: typeAPI, Code: code, Message: message,
 		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
 	}
 }
@@ -248,12 +252,8 @@ func Draining() *Error {
 // OutcomeUnknown: the log was asked to store the events and did not say whether it has. Sending the same request again
 // is right, with the same Idempotency-Key or identifiers: what was stored is then not counted twice.
 func OutcomeUnknown() *Error {
-	return &Error{
-		Status: statusServiceUnavailable, Type: typeAPI, Code: "outcome_unknown",
-		Message: "It is not known whether the events of this request were stored. Send the same request again, " +
-			"with the same Idempotency-Key or identifiers; events that were stored will not be counted twice.",
-		ShouldRetry: RetryYes, RetryAfterSeconds: 1,
-	}
+	return sendAgain("outcome_unknown", "It is not known whether the events of this request were stored. Send the same request again, "+
+		"with the same Idempotency-Key or identifiers; events that were stored will not be counted twice.")
 }
 
 // LogRefused: the request is in order, and sent again it would be refused again: the gateway and its log do not fit
