@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-
-	"tollgate/pkg/commitlog"
 )
 
 // partition is the only one of the topic: a fold of two would have two orders.
@@ -97,7 +95,7 @@ func (c *Control) Close(ctx context.Context) error {
 
 func (c *Control) closed() error {
 	if c.ctx.Err() != nil {
-		return fmt.Errorf("control: %w", commitlog.ErrClosed)
+		return errClosed
 	}
 	return nil
 }
