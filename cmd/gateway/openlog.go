@@ -24,7 +24,7 @@ func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "journal"
 // /readyz says so, and requests are answered 503 until it is there.
 func (g *gateway) openLog() error {
 	// Assigned only without an error: an interface that holds a nil *Log is not nil, and abandon would close it.
-	if len(g.cfg.Kafka.Brokers) > 0 {
+	if g.cfg.onKafka() {
 		log, err := g.openKafka()
 		if err == nil {
 			g.events = log
