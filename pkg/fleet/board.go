@@ -15,9 +15,9 @@ const readAgain = time.Second
 
 // owner is who announced a partition last.
 type owner struct {
-	gateway, address, since string
-	offset                  int64     // of the announcement
-	seen                    time.Time // by this process's clock
+	gateway, address string
+	offset           int64     // of the announcement
+	seen             time.Time // by this process's clock
 }
 
 // board is the announcements, as far as they were read. The follower's goroutine writes it, all others read it.
@@ -157,7 +157,7 @@ func (f *Fleet) note(rec recordbatch.Record, now time.Time, old bool) {
 	if old && at.Before(now) {
 		now = at
 	}
-	f.board.set(a.Partition, owner{gateway: a.Gateway, address: a.Address, since: a.Since, offset: rec.Offset, seen: now})
+	f.board.set(a.Partition, owner{gateway: a.Gateway, address: a.Address, offset: rec.Offset, seen: now})
 }
 
 // catchUp reads announcements up to the end that the topic has now.
