@@ -56,18 +56,9 @@ func (s *sharing) underWay(g *gateway, now time.Time) bool {
 	}
 	s.since.CompareAndSwap(0, now.UnixMilli())
 	counts := g.counting()
-	if counts.Damage() != nil || len(counts.Owned()) > 0 || g.everyPartitionHasAnOwner() || now.UnixMilli()-s.since.Load() > sharingMax.Milliseconds() {
+	if counts.Damage() != nil || len(counts.Owned()) > 0 || len(g.fleet.Away()) == 0 || now.UnixMilli()-s.since.Load() > sharingMax.Milliseconds() {
 		s.over.Store(true)
 		return false
-	}
-	return true
-}
-
-func (g *gateway) everyPartitionHasAnOwner() bool {
-	for p := range int32(g.events.Partitions(g.cfg.usageTopic())) {
-		if g.fleet.Available(p) != nil {
-			return false
-		}
 	}
 	return true
 }

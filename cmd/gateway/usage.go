@@ -210,16 +210,12 @@ func (g *gateway) status() string {
 	} else {
 		say("usage", "this gateway runs partitions %v of %d", g.counting().Owned(), g.events.Partitions(g.cfg.usageTopic()))
 	}
-	away := 0
-	for p := range int32(g.events.Partitions(g.cfg.usageTopic())) {
-		if err := g.fleet.Available(p); err != nil {
-			if away++; away <= statusReasons {
-				say("away", "%v", err)
-			}
-		}
+	away := g.fleet.Away()
+	for _, err := range away[:min(len(away), statusReasons)] {
+		say("away", "%v", err)
 	}
-	if away > statusReasons {
-		say("away", "and %d more", away-statusReasons)
+	if len(away) > statusReasons {
+		say("away", "and %d more", len(away)-statusReasons)
 	}
 	return b.String()
 }

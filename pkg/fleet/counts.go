@@ -1,10 +1,6 @@
 package fleet
 
-import (
-	"slices"
-
-	"tollgate/internal/metrics"
-)
+import "tollgate/internal/metrics"
 
 // counts are the metrics of a Fleet.
 type counts struct {
@@ -20,16 +16,7 @@ func newCounts(f *Fleet) counts {
 	const turned, turnedHelp = "tollgate_fleet_turned_away_total", "Questions of other gateways that were not answered, by reason."
 	const faults, faultsHelp = "tollgate_fleet_faults_total", "What kept partitions from being announced, announcements from being read, or questions from arriving."
 	r.GaugeFunc("tollgate_fleet_partitions_away", "Partitions of the usage topic whose owner this gateway can not ask now.", func() float64 {
-		n, owned := 0, f.cfg.Worker.Owned()
-		for p := range int32(f.partitions()) {
-			if _, ok := slices.BinarySearch(owned, p); ok {
-				continue
-			}
-			if _, err := f.elsewhere(p); err != nil {
-				n++
-			}
-		}
-		return float64(n)
+		return float64(len(f.Away()))
 	})
 	return counts{
 		answered:         r.Counter(asks, asksHelp, "outcome", "answered"),

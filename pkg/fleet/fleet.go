@@ -93,7 +93,22 @@ func (f *Fleet) Verdict(ctx context.Context, q usage.VerdictQuery) (usage.Verdic
 // Available is nil when the partition has an owner that could be asked now, as far as this process knows, and wraps
 // ErrOwnerAway otherwise. It does not block: who is about to write a record whose verdict it needs asks here first.
 func (f *Fleet) Available(partition int32) error {
-	if _, ok := slices.BinarySearch(f.cfg.Worker.Owned(), partition); ok {
+	return f.available(f.cfg.Worker.Owned(), partition)
+}
+
+// Away is what Available says of each partition that has no such owner, in the partitions' order.
+func (f *Fleet) Away() (why []error) {
+	owned := f.cfg.Worker.Owned() // once: it sorts
+	for p := range int32(f.partitions()) {
+		if err := f.available(owned, p); err != nil {
+			why = append(why, err)
+		}
+	}
+	return why
+}
+
+func (f *Fleet) available(owned []int32, partition int32) error {
+	if _, ok := slices.BinarySearch(owned, partition); ok {
 		return nil
 	}
 	_, err := f.elsewhere(partition)
