@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,11 +72,11 @@ func TestAFullDiskIsAnsweredWith503AndLeftWhenSpaceReturns(t *testing.T) {
 	g.WaitReady(15 * time.Second)
 	sendOne(t, g, "after-the-flood")
 	ledger := load.Stop()
-	ledger.Acked = append(ledger.Acked, "after-the-flood")
+	ledger.Besides = append(ledger.Besides, "after-the-flood")
 	if code, _ := g.Term(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	ledger.Check(t, harness.DumpJournal(t, g.DataDir), false)
+	ledger.Check(t, slices.Values(harness.DumpJournal(t, g.DataDir)), false)
 }
 
 func TestAFailedFsyncIsNeverAcknowledgedAndTheJournalGoesOn(t *testing.T) {
@@ -95,7 +96,7 @@ func TestAFailedFsyncIsNeverAcknowledgedAndTheJournalGoesOn(t *testing.T) {
 	ledger := load.Stop()
 	needAcked(t, ledger, 100)
 	g.Kill()
-	ledger.Check(t, harness.DumpJournal(t, g.DataDir), true)
+	ledger.Check(t, slices.Values(harness.DumpJournal(t, g.DataDir)), true)
 	after := harness.Start(t, harness.Options{DataDir: g.DataDir})
 	sendOne(t, after, "after-the-fault")
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,11 +76,11 @@ func TestKillOfTheGatewayLosesNothingAcknowledgedByTheJournal(t *testing.T) {
 	if code, took := g.Term(); code != 0 {
 		t.Fatalf("the last drain: exit %d after %s", code, took)
 	}
-	if len(ledger.Acked) < n*20 {
-		t.Fatalf("only %d events were acknowledged in %d rounds: %v", len(ledger.Acked), n, ledger.Other)
+	if ledger.Acked() < n*20 {
+		t.Fatalf("only %d events were acknowledged in %d rounds: %v", ledger.Acked(), n, ledger.Other)
 	}
 	// Each event is sent once and the journal is the only writer: an event twice would be ours.
-	ledger.Check(t, harness.DumpJournal(t, g.DataDir), true)
+	ledger.Check(t, slices.Values(harness.DumpJournal(t, g.DataDir)), true)
 	if out, errs, code := harness.Command(t, "journal", "verify", "--data-dir", g.DataDir); code != 0 {
 		t.Fatalf("verify after %d kills: exit %d\n%s%s", n, code, out, errs)
 	}
@@ -94,7 +95,7 @@ func TestDrainUnderLoadAnswersAndKeepsWhatItAnswered(t *testing.T) {
 	if code != 0 || took > 10*time.Second {
 		t.Errorf("exit %d after %s, promised are 0 within 10 s", code, took)
 	}
-	if len(ledger.Acked) == 0 {
+	if ledger.Acked() == 0 {
 		t.Fatalf("nothing was acknowledged: %v", ledger.Other)
 	}
 	for kind := range ledger.Other {
@@ -102,7 +103,7 @@ func TestDrainUnderLoadAnswersAndKeepsWhatItAnswered(t *testing.T) {
 			t.Errorf("a request was left without an answer: %v", ledger.Other)
 		}
 	}
-	ledger.Check(t, harness.DumpJournal(t, g.DataDir), true)
+	ledger.Check(t, slices.Values(harness.DumpJournal(t, g.DataDir)), true)
 	for _, line := range []string{`"message":"draining"`, `"message":"drained"`} {
 		if !strings.Contains(g.Logs(), line) {
 			t.Errorf("no %s in the log", line)

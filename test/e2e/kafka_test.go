@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +22,8 @@ func onKafka(c *kafkatest.Cluster, args ...string) harness.Options {
 // needAcked fails a fault test whose load was hardly answered: it would prove nothing.
 func needAcked(t *testing.T, l harness.Ledger, least int) {
 	t.Helper()
-	if len(l.Acked) < least {
-		t.Fatalf("only %d events were acknowledged (want %d), so nothing is proved: %v", len(l.Acked), least, l.Other)
+	if l.Acked() < least {
+		t.Fatalf("only %d events were acknowledged (want %d), so nothing is proved: %v", l.Acked(), least, l.Other)
 	}
 }
 
@@ -30,7 +31,7 @@ func TestTopicsAreCreatedWithTheSettingsTheyNeed(t *testing.T) {
 	cluster := kafkatest.Start(t, kafkatest.Options{})
 	g := harness.Start(t, onKafka(cluster))
 	sendOne(t, g, "first")
-	events := harness.ReadTopic(t, cluster.Brokers, usageTopic)
+	events := slices.Collect(harness.ReadTopic(t, cluster.Brokers, usageTopic))
 	if len(events) != 1 || events[0].Key != "acct_e2e/testmode/api_requests" || events[0].Object != "meter_event" ||
 		events[0].Payload["value"] != "25" || time.Since(time.UnixMilli(events[0].RecordMs)) > time.Minute {
 		t.Fatalf("the topic holds %+v", events)

@@ -91,7 +91,7 @@ func TestSessionThenStreamIsReadBackFromKafka(t *testing.T) {
 		}
 		g := harness.Start(t, harness.Options{Args: []string{"--kafka-brokers", strings.Join(cluster.Brokers, ","), "--config", file}})
 		streamAll(t, g.URL, retries)
-		checkStreamed(t, harness.ReadTopic(t, cluster.Brokers, prefix+"usage"))
+		checkStreamed(t, slices.Collect(harness.ReadTopic(t, cluster.Brokers, prefix+"usage")))
 	})
 }
 

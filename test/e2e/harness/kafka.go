@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"testing"
 	"time"
 
@@ -10,8 +11,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ReadTopic reads all of a topic with another client than the gateway's, partition by partition in offset order.
-func ReadTopic(tb testing.TB, brokers []string, topic string) []Event {
+// ReadTopic reads all of a topic with another client than the gateway's, each partition in offset order. It reads while
+// it is ranged over, each time anew, so that a topic of any size fits into memory.
+func ReadTopic(tb testing.TB, brokers []string, topic string) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		tb.Helper()
+		readTopic(tb, brokers, topic, yield)
+	}
+}
+
+func readTopic(tb testing.TB, brokers []string, topic string, yield func(Event) bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -24,24 +33,24 @@ func ReadTopic(tb testing.TB, brokers []string, topic string) []Event {
 	}
 	defer cl.Close()
 	left := ends(ctx, tb, cl, topic)
-	var events []Event
 	for len(left) > 0 {
 		fetches := cl.PollFetches(ctx)
 		if ctx.Err() != nil {
 			tb.Fatalf("%s was not read to its end in a minute; left: %v; %v", topic, left, fetches.Errors())
 		}
-		fetches.EachRecord(func(r *kgo.Record) {
+		for r := range fetches.RecordsAll() {
 			e := Event{Partition: int(r.Partition), Offset: r.Offset, Key: string(r.Key), RecordMs: r.Timestamp.UnixMilli(), Value: string(r.Value)}
 			if err := json.Unmarshal(r.Value, &e); err != nil {
 				tb.Fatalf("%s-%d@%d is no JSON: %v: %q", topic, r.Partition, r.Offset, err, r.Value)
 			}
-			events = append(events, e)
+			if !yield(e) {
+				return
+			}
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
 			}
-		})
+		}
 	}
-	return events
 }
 
 // ends is the end offset of every partition that holds anything, asked until all leaders have answered.
