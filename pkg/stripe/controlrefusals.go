@@ -80,7 +80,7 @@ func IdempotencyKeyUnreadable() *Error {
 	return invalidRequest(statusBadRequest, "invalid_fields", "The Idempotency-Key must consist of printable ASCII characters.")
 }
 
-// ChangeUnknown: the log was asked to store a change of a meter and did not say whether it has.
+// ChangeUnknown: the log was asked to store a change, of a meter or a destination, and did not say whether it has.
 func ChangeUnknown() *Error {
 	return sendAgain("outcome_unknown", "It is not known whether the change took effect. Send the same request again with the same Idempotency-Key: "+
 		"it takes effect once.")

@@ -87,6 +87,13 @@ var refusals = []struct {
 	{"UsageUnavailable", UsageUnavailable()},
 	{"UsageNotCounted", UsageNotCounted()},
 	{"MetersUnavailable", MetersUnavailable()},
+	{"NoSuchEvent", NoSuchEvent("evt_test_x")},
+	{"NoSuchDestination", NoSuchDestination("ed_test_x")},
+	{"TooManyDestinations", TooManyDestinations(100)},
+	{"DestinationDisabled", DestinationDisabled("ed_test_x")},
+	{"PageInvalid", PageInvalid()},
+	{"EventsUnavailable", EventsUnavailable()},
+	{"DestinationsUnavailable", DestinationsUnavailable()},
 }
 
 func TestEveryRefusalSaysWhatTheGoldenFileSays(t *testing.T) {
@@ -250,7 +257,7 @@ func TestTextFromClientsCanNotBreakAnAnswer(t *testing.T) {
 		for _, e := range []*Error{
 			NotFound(text, text), MethodNotAllowed(text, text, "POST"), InvalidFields(text, "must be a string"), MissingPermission(text),
 			NoSuchMeter(text), NoSuchCursor("billing meter", text, "ending_before"), NoSuchUsageEvent(text, true), EventNameTaken(text, "mtr_1"),
-			ParamNotOneOf("status", text, "active or inactive"), AccountNotAllowed(text), UnsupportedMediaType(text, "application/json"), PayloadInvalidValue([]byte(text), text),
+			NoSuchEvent(text), NoSuchDestination(text), DestinationDisabled(text), ParamNotOneOf("status", text, "active or inactive"), AccountNotAllowed(text), UnsupportedMediaType(text, "application/json"), PayloadInvalidValue([]byte(text), text),
 		} {
 			for _, body := range [][]byte{e.AppendV1(nil), e.AppendV2(nil)} {
 				fields(t, body)
