@@ -20,6 +20,10 @@ var (
 	ErrUnknownSigningKey = errors.New("the session token's signing key is unknown")
 	// ErrExpired: the token's time is over, grace included.
 	ErrExpired = errors.New("the session token has expired")
-	// ErrRevoked: the token is sound, but the API key it came from is no longer a key of its business.
+	// ErrRevoked: the token is sound, but the API key it came from is gone, or may no longer act for its business.
 	ErrRevoked = errors.New("the session token's API key was removed")
+	// ErrNotActingFor: a session was to be opened for an account that the key may not act for.
+	ErrNotActingFor = errors.New("the API key may not act for this account")
+	// ErrNotSealed: not a text that was sealed for this purpose, under signing keys that are in force.
+	ErrNotSealed = errors.New("not a sealed text for this purpose")
 )

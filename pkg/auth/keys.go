@@ -26,6 +26,9 @@ type KeySpec struct {
 	// Permissions of a restricted key (rk_), by name; none means that it may do nothing. A secret key (sk_) may do
 	// everything and takes none.
 	Permissions []string
+	// Accounts are the connected accounts that the key may act for beside its own business; each is the id of a business,
+	// which may have keys of its own or none. In the mode of the key and with its permissions.
+	Accounts []string
 }
 
 // String is what may be printed of a spec.
@@ -52,11 +55,15 @@ type Key struct {
 	ID         [8]byte
 	Permission Permission
 
-	digest [sha256.Size]byte // salted, to compare with in constant time
+	accounts []string          // sorted
+	digest   [sha256.Size]byte // salted, to compare with in constant time
 }
 
 // Has says whether the key has every permission of the set.
 func (k *Key) Has(p Permission) bool { return k.Permission&p == p }
+
+// Lacks is what is missing of the set; 0 when the key has it all.
+func (k *Key) Lacks(p Permission) Permission { return p &^ k.Permission }
 
 // Keys is the API keys of all businesses. It is immutable.
 //
@@ -101,6 +108,9 @@ func (k *Keys) add(spec KeySpec) error {
 			return fmt.Errorf("%s: a secret key may do everything and takes no permissions; use a restricted key (rk_…) to limit it", spec.where())
 		}
 		key.Permission = allPermissions
+	}
+	if key.accounts, err = parseAccounts(spec); err != nil {
+		return fmt.Errorf("%s: accounts: %w", spec.where(), err)
 	}
 	key.digest = k.hash([]byte(spec.Secret))
 	key.ID = fingerprint(spec.Secret)

@@ -258,3 +258,15 @@ func BenchmarkAuthenticate(b *testing.B) {
 		}
 	}
 }
+
+func TestWhatAKeyLacksIsSaid(t *testing.T) {
+	keys := mustKeys(t, KeySpec{Business: "a", Secret: "rk_test_1", Permissions: []string{"webhook_write"}}, KeySpec{Business: "a", Secret: "sk_test_1"})
+	restricted, _ := keys.Authenticate(bearer("rk_test_1"))
+	secret, _ := keys.Authenticate(bearer("sk_test_1"))
+	if got := restricted.Lacks(WebhookWrite | EventRead); got != EventRead {
+		t.Errorf("%s", got)
+	}
+	if restricted.Lacks(WebhookRead) != 0 || secret.Lacks(allPermissions) != 0 {
+		t.Error("something is said to be missing that is there")
+	}
+}

@@ -19,7 +19,7 @@ type SessionConfig struct {
 	// CacheSlots is how many verified tokens are remembered: a power of two, 0 means 8192. A slot that is in use holds
 	// at most 400 bytes. With fewer slots than live sessions tokens push each other out, and each costs an HMAC again.
 	CacheSlots int
-	// Now gives the time for Mint; nil means time.Now.
+	// Now gives the time for Mint and Unseal; nil means time.Now.
 	Now func() time.Time
 	// Random gives session ids and the cache's seed; nil means crypto/rand.
 	Random io.Reader
@@ -58,7 +58,8 @@ func (c SessionConfig) validate() error {
 
 // Session is a meter event session: what a verified token says. It is immutable and may be kept.
 type Session struct {
-	ID                   [16]byte
+	ID [16]byte
+	// Business is for whom the events are: the key's own business, or an account that it may act for.
 	Business             string
 	Livemode             bool
 	KeyID                [8]byte
@@ -125,11 +126,17 @@ func (s *Sessions) Keys() *Keys { return s.state.Load().keys }
 // of SigningKeys.Rotate.
 func (s *Sessions) Keep() time.Duration { return s.config.TTL + s.config.Grace }
 
-// Mint opens a session for key and returns it with its token. Whether the key may open one is the caller's to check.
-func (s *Sessions) Mint(key *Key) (Session, []byte, error) {
+// Mint opens a session for key, to stream the events of business, and returns it with its token. business is the key's
+// own or one of its accounts; for another the error is ErrNotActingFor. Whether the key has the permission to open a
+// session is the caller's to check.
+func (s *Sessions) Mint(key *Key, business string) (Session, []byte, error) {
+	business, may := actsFor(key, business)
+	if !may {
+		return Session{}, nil, ErrNotActingFor
+	}
 	nowMs := s.config.Now().UnixMilli()
 	session := Session{
-		Business: key.Business, Livemode: key.Livemode, KeyID: key.ID, Key: key,
+		Business: business, Livemode: key.Livemode, KeyID: key.ID, Key: key,
 		CreatedMs: nowMs, ExpiresMs: nowMs + s.config.TTL.Milliseconds(),
 	}
 	if _, err := io.ReadFull(s.config.Random, session.ID[:]); err != nil {
@@ -163,14 +170,18 @@ func (s *Sessions) verify(state *sessionState, token []byte, nowMs int64) (*Sess
 		return nil, ErrExpired
 	}
 	key := state.keys.ByID(c.fingerprint)
-	if key == nil || key.Business != string(c.business[:c.businessBytes]) || key.Livemode != c.livemode {
+	if key == nil || key.Livemode != c.livemode {
+		return nil, ErrRevoked
+	}
+	business, may := actsFor(key, c.business[:c.businessBytes])
+	if !may {
 		return nil, ErrRevoked
 	}
 	entry := &cacheEntry{
 		token: string(token),
 		endMs: endMs,
 		session: Session{
-			ID: c.session, Business: key.Business, Livemode: key.Livemode, KeyID: key.ID, Key: key,
+			ID: c.session, Business: business, Livemode: key.Livemode, KeyID: key.ID, Key: key,
 			CreatedMs: c.createdMs, ExpiresMs: c.expiresMs,
 		},
 	}

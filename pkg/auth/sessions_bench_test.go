@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -19,6 +20,8 @@ func TestVerifyAllocatesOnlyForATokenItHasNotMet(t *testing.T) {
 	forged[len(forged)-2] ^= 1
 	elsewhere := newDesk(t, SessionConfig{})
 	_, foreign := elsewhere.mint(t, demoKey.Secret)
+	account := strings.Repeat("a", BusinessBytesMax)
+	lost := appendToken(nil, d.signing.signer(), &Session{Business: account, KeyID: fingerprint(demoKey.Secret), ExpiresMs: d.nowMs() + ttlMs})
 	f := func(what string, want float64, verify func()) {
 		t.Helper()
 		if n := testing.AllocsPerRun(200, verify); n != want {
@@ -30,6 +33,7 @@ func TestVerifyAllocatesOnlyForATokenItHasNotMet(t *testing.T) {
 	f("forged", 0, func() { d.Verify(forged, nowMs) })
 	f("foreign", 0, func() { d.Verify(foreign, nowMs) })
 	f("expired", 0, func() { d.Verify(token, nowMs+2*ttlMs) })
+	f("revoked", 0, func() { d.Verify(lost, nowMs) })
 	f("garbage", 0, func() { d.Verify([]byte("garbage"), nowMs) })
 	// Two tokens in one slot: each is met anew, and what is remembered of it are an entry and a copy of its text.
 	f("two misses", 4, func() { d.Verify(token, nowMs); d.Verify(other, nowMs) })
@@ -96,7 +100,7 @@ func BenchmarkMint(b *testing.B) {
 	key, _ := d.keys.Authenticate(bearer(demoKey.Secret))
 	b.ReportAllocs()
 	for b.Loop() {
-		d.Mint(key)
+		d.Mint(key, key.Business)
 	}
 }
 

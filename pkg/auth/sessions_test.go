@@ -48,7 +48,7 @@ func (d *desk) mint(t testing.TB, secret string) (Session, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session, token, err := d.Mint(key)
+	session, token, err := d.Mint(key, key.Business)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -435,7 +435,7 @@ func TestBadDiceOpenNoSession(t *testing.T) {
 	d := newDesk(t, SessionConfig{})
 	d.config.Random = iotest.ErrReader(errors.New("no dice"))
 	key, _ := d.Keys().Authenticate(bearer(demoKey.Secret))
-	if _, token, err := d.Mint(key); err == nil || token != nil {
+	if _, token, err := d.Mint(key, key.Business); err == nil || token != nil {
 		t.Error("a session without an id of its own")
 	}
 	if err := d.Update(nil, nil); err == nil {
@@ -464,7 +464,7 @@ func TestUpdateAndVerifyAtOnce(t *testing.T) {
 					return
 				}
 				key, _ := with.Authenticate(bearer(demoKey.Secret))
-				if _, _, err := d.Mint(key); err != nil {
+				if _, _, err := d.Mint(key, key.Business); err != nil {
 					t.Error(err)
 					return
 				}

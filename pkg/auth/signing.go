@@ -21,7 +21,7 @@ const (
 	signingSecretBytesMax = 128
 )
 
-// SigningKeys is the secrets of session tokens: the first signs, all verify. It is immutable.
+// SigningKeys is the secrets of session tokens and sealed texts: the first signs, all verify. It is immutable.
 //
 // One gateway rotates with Rotate. Several that share their keys by configuration are rolled in three steps, each
 // finished on all of them before the next: add the new key at the end; move it to the front; remove the old one, once
