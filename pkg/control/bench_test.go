@@ -23,7 +23,7 @@ func BenchmarkFold(b *testing.B) {
 		id := fmt.Sprintf("mtr_%022d", meter)
 		switch {
 		case i < meters:
-			p.object, p.meterID, p.change = objectMeter, id, create(fmt.Sprint("event ", meter), nil)
+			p.object, p.newID, p.change = objectMeter, id, create(fmt.Sprint("event ", meter), nil)
 		case i%2 == 0:
 			p.object, p.change = objectDisplayName, rename(id, "Other", key(fmt.Sprint(i), 1))
 		default:
@@ -48,7 +48,7 @@ func BenchmarkChange(b *testing.B) {
 		b.Run(fmt.Sprint(meters), func(b *testing.B) {
 			s := newState()
 			for i := range meters {
-				s.apply(&proposal{object: objectMeter, meterID: fmt.Sprint(i), change: create(fmt.Sprint(i), nil)})
+				s.apply(&proposal{object: objectMeter, newID: fmt.Sprint(i), change: create(fmt.Sprint(i), nil)})
 			}
 			s.snapshot()
 			p := &proposal{object: objectDisplayName, change: rename("1", "x", nil)}
@@ -75,11 +75,31 @@ func BenchmarkCaughtUp(b *testing.B) {
 	}
 }
 
+// BenchmarkDestinations is what a change of a destination costs each fold where 10,000 businesses have one.
+func BenchmarkDestinations(b *testing.B) {
+	s := newState()
+	for i := range 10_000 {
+		c := createDestination(nil)
+		c.Business = fmt.Sprint("acct_", i)
+		s.apply(&proposal{object: objectDestination, newID: "ed_1", change: c})
+	}
+	s.snapshot()
+	change := disable("ed_1", "user", nil)
+	change.Business = "acct_77"
+	b.ReportAllocs()
+	for b.Loop() {
+		s.apply(&proposal{object: objectDestinationStatus, change: change})
+		if len(s.snapshot().AllDestinations()) != 10_000 {
+			b.Fatal("destinations are lost")
+		}
+	}
+}
+
 // BenchmarkNamed is the look at the meter that a worker has for each event.
 func BenchmarkNamed(b *testing.B) {
 	s := newState()
 	for i := range 100 {
-		s.apply(&proposal{object: objectMeter, meterID: fmt.Sprint(i), change: create(fmt.Sprint("event_name_", i), nil)})
+		s.apply(&proposal{object: objectMeter, newID: fmt.Sprint(i), change: create(fmt.Sprint("event_name_", i), nil)})
 	}
 	snapshot := s.snapshot()
 	b.ReportAllocs()

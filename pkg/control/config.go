@@ -32,8 +32,8 @@ type Config struct {
 
 	// Now is the clock that proposals carry and that Idempotency-Keys expire by; nil is time.Now.
 	Now func() time.Time
-	// Random fills b with random bytes: ids of meters and proposals. Nil is crypto/rand. It is called by many
-	// goroutines at once.
+	// Random fills b with random bytes: ids of meters, destinations and proposals. Nil is crypto/rand. It is
+	// called by many goroutines at once.
 	Random func(b []byte)
 	// Notify is told of faults and of records that are no proposals; nil tells nobody. It must not block, nor call the
 	// Control.

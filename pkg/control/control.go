@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/commitlog/follow"
 )
 
 // partition is the only one of the topic: a fold of two would have two orders.
@@ -14,15 +17,18 @@ const partition = 0
 type Control struct {
 	cfg      Config
 	snapshot atomic.Pointer[Snapshot]
-	progress progress
-	ends     ends
+	follower *follow.Follower
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	done   chan struct{} // the follower has returned
 
 	mu    sync.RWMutex
 	state *state // guarded by mu; written by the follower alone
+
+	// What is below is the follower's goroutine's, but for marking.
+	fold        *state // what is folded; state once it is loaded
+	undelivered []decided
+	marking     atomic.Bool // a mark is in flight
 
 	waiting waiting
 	slots   chan struct{}
@@ -45,25 +51,28 @@ func Open(cfg Config) (*Control, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Control{cfg: cfg, done: make(chan struct{}), slots: make(chan struct{}, cfg.InFlightMax)}
+	c := &Control{cfg: cfg, slots: make(chan struct{}, cfg.InFlightMax)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.snapshot.Store(&Snapshot{})
-	c.progress.init()
 	c.waiting.init()
 	c.keys.init()
-	go func() {
-		defer close(c.done)
-		c.run()
-	}()
+	if err := c.start(); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
 	return c, nil
 }
 
-// Snapshot returns the meters as of what was folded last. It is empty until Ready.
+// Snapshot returns the meters and destinations as of what was folded last. It is empty until Ready.
 func (c *Control) Snapshot() *Snapshot { return c.snapshot.Load() }
 
 // Ready is nil once everything that the log held at the start has been folded. Until then the error says how far the
 // fold is, and what keeps it.
-func (c *Control) Ready() error { return c.progress.ready() }
+func (c *Control) Ready() error {
+	if err := c.follower.Ready(); err != nil {
+		return fmt.Errorf("control: the meters are %w", err)
+	}
+	return nil
+}
 
 // Stats returns the counts so far.
 func (c *Control) Stats() Stats {
@@ -85,13 +94,13 @@ func (c *Control) Replay(business string, livemode bool, i *Idempotency) (v Verd
 // Close stops following and waits for that until ctx ends. Changes that wait for their verdict end as unknown.
 func (c *Control) Close(ctx context.Context) error {
 	c.cancel()
-	select {
-	case <-c.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("control: the reader did not stop: %w", ctx.Err())
+	if err := c.follower.Close(ctx); err != nil {
+		return fmt.Errorf("control: %w", err)
 	}
+	return nil
 }
+
+var errClosed = fmt.Errorf("control: %w", commitlog.ErrClosed)
 
 func (c *Control) closed() error {
 	if c.ctx.Err() != nil {

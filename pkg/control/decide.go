@@ -11,23 +11,25 @@ import (
 	"tollgate/pkg/stripe"
 )
 
-// attemptsMax bounds how often a change that already is so is looked at anew because it changed meanwhile.
+// attemptsMax bounds how often a change that already is so is looked at anew because something changed meanwhile.
 const attemptsMax = 4
 
 // Propose appends the change, waits for the fold to decide, and returns its verdict; the snapshot then has the change.
 // Whatever needs no proposal is answered without one, by a snapshot that has caught up: a key used before, a name taken,
-// a meter that does not exist, a status that already is so.
+// a meter or a destination that does not exist, what already is so.
 //
 // An error wraps commitlog.ErrUnknown when the change may take effect, commitlog.ErrUnavailable when it will not and the
 // same change may be proposed again, and commitlog.ErrRefused when it can not be a record. Two proposals of one
-// Idempotency-Key wait for each other.
+// Idempotency-Key wait for each other, and two changes of one destination do: of an update that names some settings the
+// record has all, so that it must know what the one before it left. What change points at is not written to, and must
+// not be while Propose runs.
 func (c *Control) Propose(ctx context.Context, change Change) (Verdict, error) {
 	if err := c.closed(); err != nil {
 		return Verdict{}, fmt.Errorf("%w: %w", commitlog.ErrUnavailable, err)
 	}
 	p := c.proposal(change)
 	if p == nil {
-		return Verdict{}, fmt.Errorf("control: %w: a change is one of Create, Rename and Status", commitlog.ErrRefused)
+		return Verdict{}, fmt.Errorf("control: %w: a change is exactly one of those that there are", commitlog.ErrRefused)
 	}
 	if err := p.check(); err != nil {
 		return Verdict{}, fmt.Errorf("control: %w: %w", commitlog.ErrRefused, err)
@@ -39,13 +41,11 @@ func (c *Control) Propose(ctx context.Context, change Change) (Verdict, error) {
 	}
 	s := &slot{free: func() { <-c.slots }}
 	defer s.leave()
-	if i := change.Idempotency; i != nil {
-		unlock, err := c.keys.lock(ctx, lockKey{scopeKey{change.Business, change.Livemode}, usedKey{i.API, i.Key}})
-		if err != nil {
-			return Verdict{}, fmt.Errorf("control: %w: the same Idempotency-Key is in use: %w", commitlog.ErrUnavailable, err)
-		}
-		defer unlock()
+	unlock, err := c.keys.lock(ctx, &change)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("control: %w: %w", commitlog.ErrUnavailable, err)
 	}
+	defer unlock()
 	for range attemptsMax {
 		if err := c.CaughtUp(ctx); err != nil {
 			return Verdict{}, fmt.Errorf("%w: %w", commitlog.ErrUnavailable, err)
@@ -60,7 +60,7 @@ func (c *Control) Propose(ctx context.Context, change Change) (Verdict, error) {
 		}
 		c.cfg.Random(p.id[:])
 	}
-	return Verdict{}, fmt.Errorf("control: %w: the meter's status keeps changing", commitlog.ErrUnavailable)
+	return Verdict{}, fmt.Errorf("control: %w: what is to be changed keeps changing", commitlog.ErrUnavailable)
 }
 
 // proposal makes the record of a change, nil when it is not exactly one.
@@ -72,16 +72,20 @@ func (c *Control) proposal(change Change) *proposal {
 		p.object = objectMeter
 		var random [16]byte
 		c.cfg.Random(random[:])
-		p.meterID = string(stripe.AppendMeterID(nil, change.Livemode, random))
+		p.newID = string(stripe.AppendMeterID(nil, change.Livemode, random))
 	}
 	if change.Rename != nil {
 		kinds++
 		p.object = objectDisplayName
 	}
+	if r := change.Rename; r != nil && r.DisplayName == "" {
+		p.object = objectUnchanged
+	}
 	if change.Status != nil {
 		kinds++
 		p.object = objectStatus
 	}
+	kinds += c.destinationProposal(p)
 	if kinds != 1 {
 		return nil
 	}
@@ -102,10 +106,21 @@ func (c *Control) decided(p *proposal) (v Verdict, ok bool) {
 		}
 	}
 	at := c.state.scopes[scopeKey{change.Business, change.Livemode}]
+	switch {
+	case at == nil && p.newID != "":
+		return Verdict{}, false
+	case at == nil:
+		return Verdict{Refusal: p.noSuch()}, true
+	case p.destination():
+		return c.decidedDestination(p, at)
+	}
+	return c.decidedMeter(p, at)
+}
+
+func (c *Control) decidedMeter(p *proposal, at *scope) (v Verdict, ok bool) {
+	change := &p.change
 	if change.Create != nil {
 		switch {
-		case at == nil:
-			return Verdict{}, false
 		case at.named(change.Create.EventName) != nil:
 			return Verdict{Refusal: NameTaken}, true
 		case len(at.meters) >= c.state.metersMax:
@@ -113,24 +128,16 @@ func (c *Control) decided(p *proposal) (v Verdict, ok bool) {
 		}
 		return Verdict{}, false
 	}
-	var m *Meter
-	if at != nil {
-		m = at.meter(p.meter())
-	}
+	m := at.meter(p.subject())
 	if m == nil {
 		return Verdict{Refusal: NoSuchMeter}, true
 	}
-	if change.Status == nil {
-		return Verdict{}, false
-	}
-	p.object = objectStatus
-	if m.Active == change.Status.Active {
-		if change.Idempotency == nil {
-			return Verdict{Meter: m}, true
+	if change.Status != nil {
+		if p.object = objectStatus; m.Active == change.Status.Active {
+			p.object = objectUnchanged // the key is used all the same, on every gateway
 		}
-		p.object = objectUnchanged // the key is used all the same, on every gateway
 	}
-	return Verdict{}, false
+	return Verdict{Meter: m}, p.object == objectUnchanged && change.Idempotency == nil
 }
 
 // append writes the proposal and waits for its verdict.

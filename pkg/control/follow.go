@@ -2,26 +2,12 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
-	"time"
 
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/commitlog/follow"
 	"tollgate/pkg/recordbatch"
 )
-
-// follower is the state of the one goroutine that reads the log.
-type follower struct {
-	*Control
-	fold    *state
-	next    int64 // the offset after the last record folded; -1: begin with the oldest
-	target  int64 // load until here before anything is published
-	loaded  bool  // what is folded is published
-	decided []decided
-	pause   time.Duration
-	marking atomic.Bool // a mark is in flight
-}
 
 // decided is a verdict that waits for its snapshot to be published.
 type decided struct {
@@ -29,134 +15,88 @@ type decided struct {
 	verdict Verdict
 }
 
-func (c *Control) run() {
-	f := &follower{Control: c, next: -1, pause: c.cfg.BackoffMin}
-	for c.ctx.Err() == nil {
-		err := f.follow()
-		if c.ctx.Err() != nil {
-			return
-		}
-		kind := ReadFailed
-		if errors.Is(err, commitlog.ErrOffsetOutOfRange) {
-			// What was folded is of a log that is not there any more. What is published stays until the new one is loaded.
-			kind = StartedOver
-			f.next = -1
-			c.restarts.Add(1)
-		}
-		c.progress.trouble(err)
-		c.cfg.Notify(Notice{What: kind, Offset: f.next, Err: err})
-		select {
-		case <-c.ctx.Done():
-		case <-time.After(f.pause):
-		}
-		f.pause = min(2*f.pause, c.cfg.BackoffMax)
-	}
+// start begins to follow the topic. What was folded of a log that does not hold the next offset any more is of another
+// one: what is published stays until the new one is loaded.
+func (c *Control) start() (err error) {
+	c.follower, err = follow.Start(follow.Config{
+		Log: c.cfg.Log, Topic: c.cfg.Topic, Partition: partition,
+		Begin: func(oldest, _ int64) (int64, error) {
+			c.fold = newState()
+			return oldest, nil
+		},
+		Apply:      c.apply,
+		Stalled:    c.mark,
+		Notify:     c.notify,
+		BackoffMin: c.cfg.BackoffMin, BackoffMax: c.cfg.BackoffMax, StallMax: c.cfg.StallMax,
+	})
+	return err
 }
 
-// follow reads until something fails, and says what.
-func (f *follower) follow() error {
-	if f.next < 0 {
-		if err := f.begin(); err != nil {
-			return err
-		}
+func (c *Control) notify(n follow.Notice) {
+	kind := ReadFailed
+	if n.Anew {
+		kind = StartedOver
+		c.restarts.Add(1)
 	}
-	r, err := f.cfg.Log.NewReader(f.cfg.Topic, partition, f.next)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	for {
-		records, err := f.read(r)
-		if err != nil {
-			return err
-		}
-		f.pause = f.cfg.BackoffMin
-		f.apply(records)
-	}
+	c.cfg.Notify(Notice{What: kind, Offset: n.Next, Err: n.Err})
 }
 
-// begin starts with the oldest record. It asks for the end too: until there the fold is behind.
-func (f *follower) begin() error {
-	oldest, end, err := f.bounds()
-	if err != nil {
-		return err
+// CaughtUp returns when the snapshot has everything that was in the log when it was called: every change that any
+// gateway answered before. Callers at the same time share one question to the log.
+//
+// A log may end with offsets that have no record, where somebody else wrote and compaction removed it. When the end does
+// not come into sight for Config.StallMax, a record without meaning is appended behind it, and there it is.
+func (c *Control) CaughtUp(ctx context.Context) error {
+	if err := c.follower.CaughtUp(ctx); err != nil {
+		return fmt.Errorf("control: %w", err)
 	}
-	f.ends.latest.Store(0) // another log may be shorter
-	f.fold, f.next, f.target, f.loaded = newState(), oldest, end, false
-	f.progress.restart(oldest, end)
-	f.apply(nil) // an empty log is loaded
 	return nil
 }
 
-// read waits for records. While somebody waits for an end that does not come, it appends a mark behind it: the end may
-// be a range of offsets without a record, which a reader passes only with the next record.
-func (f *follower) read(r commitlog.Reader) ([]recordbatch.Record, error) {
-	for {
-		ctx, cancel := context.WithTimeout(f.ctx, f.cfg.StallMax)
-		records, err := r.Next(ctx)
-		stalled := ctx.Err() != nil && f.ctx.Err() == nil
-		cancel()
-		if err == nil || !stalled || errors.Is(err, commitlog.ErrOffsetOutOfRange) {
-			return records, err
-		}
-		if f.next < f.wanted() {
-			f.progress.trouble(err)
-			f.mark()
-		}
-	}
-}
-
 // mark appends a record that says nothing, and does not wait for it.
-func (f *follower) mark() {
-	if f.cfg.Log.Ready() != nil || !f.marking.CompareAndSwap(false, true) {
+func (c *Control) mark(next, wanted int64) {
+	if c.cfg.Log.Ready() != nil || !c.marking.CompareAndSwap(false, true) {
 		return
 	}
-	p := &proposal{object: objectMark, atMs: f.cfg.Now().UnixMilli()}
-	f.cfg.Random(p.id[:])
-	f.cfg.Log.Append([]*commitlog.Batch{f.batch(p, func(*commitlog.Batch) { f.marking.Store(false) })})
-	f.marks.Add(1)
-	f.cfg.Notify(Notice{What: Marked, Offset: f.next, Err: fmt.Errorf("the log ends at %d and no record came", f.wanted())})
+	p := &proposal{object: objectMark, atMs: c.cfg.Now().UnixMilli()}
+	c.cfg.Random(p.id[:])
+	c.cfg.Log.Append([]*commitlog.Batch{c.batch(p, func(*commitlog.Batch) { c.marking.Store(false) })})
+	c.marks.Add(1)
+	c.cfg.Notify(Notice{What: Marked, Offset: next, Err: fmt.Errorf("the log ends at %d and no record came", wanted)})
 }
 
-// wanted is the offset that somebody waits for.
-func (f *follower) wanted() int64 { return max(f.target, f.ends.latest.Load()) }
-
-// apply folds records, and shows the result when the log has been loaded: first the meters, then that they are there,
-// then the verdicts, so that whoever has one of the later sees the earlier.
-func (f *follower) apply(records []recordbatch.Record) {
+// apply folds records, and shows the result when the log has been loaded: first the snapshot, then the verdicts, so that
+// whoever has a verdict sees the change.
+func (c *Control) apply(records []recordbatch.Record, loaded bool) error {
 	var skipped []Notice
-	f.mu.Lock()
+	c.mu.Lock()
 	for i := range records {
 		p, err := decode(records[i].Key, records[i].Value)
 		if err != nil {
 			skipped = append(skipped, Notice{What: Skipped, Offset: records[i].Offset, Err: err})
 			continue
 		}
-		v := f.fold.apply(p)
-		if f.waiting.has(p.id) {
-			f.decided = append(f.decided, decided{p.id, v})
+		v := c.fold.apply(p)
+		if c.waiting.has(p.id) {
+			c.undelivered = append(c.undelivered, decided{p.id, v})
 		}
 	}
-	if len(records) > 0 {
-		f.next = records[len(records)-1].Offset + 1
+	if loaded {
+		c.state = c.fold
+		c.snapshot.Store(c.fold.snapshot())
 	}
-	f.loaded = f.loaded || f.next >= f.target
-	if f.loaded {
-		f.state = f.fold
-		f.snapshot.Store(f.fold.snapshot())
-	}
-	f.mu.Unlock()
+	c.mu.Unlock()
 
-	f.records.Add(int64(len(records)))
-	f.skipped.Add(int64(len(skipped)))
-	f.progress.at(f.next, f.loaded)
-	if f.loaded {
-		for _, d := range f.decided {
-			f.waiting.decide(d.id, d.verdict)
+	c.records.Add(int64(len(records)))
+	c.skipped.Add(int64(len(skipped)))
+	if loaded {
+		for _, d := range c.undelivered {
+			c.waiting.decide(d.id, d.verdict)
 		}
-		f.decided = f.decided[:0]
+		c.undelivered = c.undelivered[:0]
 	}
 	for _, n := range skipped {
-		f.cfg.Notify(n)
+		c.cfg.Notify(n)
 	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -141,6 +142,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 
 // dump is everything that a fold may not lose when the log is compacted.
 func dump(s *Snapshot) (text string) {
+	destinations := 0
 	for _, business := range []string{acct, "acct_other"} {
 		for _, live := range []bool{false, true} {
 			for _, m := range s.Meters(business, live) {
@@ -151,7 +153,17 @@ func dump(s *Snapshot) (text string) {
 					text += "and is not found\n"
 				}
 			}
+			for _, d := range s.Destinations(business, live) {
+				text += fmt.Sprintf("%+v\n", *d)
+				if s.Destination(business, live, d.ID) != d || !slices.Contains(s.AllDestinations(), d) {
+					text += "and is not found\n"
+				}
+				destinations++
+			}
 		}
+	}
+	if n := len(s.AllDestinations()); n != destinations {
+		text += fmt.Sprintf("%d destinations of %d\n", n, destinations)
 	}
 	return text
 }

@@ -142,7 +142,7 @@ func TestOneKeyAtOnceChangesOnce(t *testing.T) {
 
 func TestTheNewestKeysAreKept(t *testing.T) {
 	s := newState()
-	p := &proposal{object: objectMeter, atMs: 1e12, meterID: "m", change: create("requests", key("create", 1))}
+	p := &proposal{object: objectMeter, atMs: 1e12, newID: "m", change: create("requests", key("create", 1))}
 	s.apply(p)
 	for i := range changesMax + 10 {
 		s.apply(&proposal{object: objectDisplayName, atMs: 1e12 + 1, change: rename("m", "x", key(fmt.Sprint(i), 1))})

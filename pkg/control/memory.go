@@ -2,9 +2,13 @@ package control
 
 import "slices"
 
-// changesMax is how many Idempotency-Keys of changes of a name or a status are kept for each business and mode; of
-// more, the oldest are forgotten first. Keys that created a meter need no such bound, since MetersMax is one.
-const changesMax = 10_000
+// changesMax is how many Idempotency-Keys of changes that create nothing are kept for each business and mode; of
+// more, the oldest are forgotten first. createsMax is the same for keys that created something: every meter that a
+// business may have, and ten thousand destinations, which come and go.
+const (
+	changesMax = 10_000
+	createsMax = MetersMax + 10_000
+)
 
 const (
 	hourMs       = 60 * 60 * 1000
@@ -17,8 +21,15 @@ type use struct {
 	api, key    string
 	fingerprint [16]byte
 	atMs        int64 // by the proposer's clock
-	created     bool  // it created a meter
-	meter       *Meter
+	created     bool  // it created a meter or a destination
+	verdict     Verdict
+}
+
+// replay is the verdict of the same change once more.
+func (u *use) replay() Verdict {
+	v := u.verdict
+	v.Replayed = true
+	return v
 }
 
 func (u *use) expired(atMs int64) bool {
@@ -61,7 +72,7 @@ func (m *memory) remember(u *use) {
 	k := usedKey{u.api, u.key}
 	m.uses[k] = append(m.uses[k], u)
 	if u.created {
-		m.creates = m.trim(append(m.creates, u), u.atMs, MetersMax)
+		m.creates = m.trim(append(m.creates, u), u.atMs, createsMax)
 	} else {
 		m.changes = m.trim(append(m.changes, u), u.atMs, changesMax)
 	}

@@ -82,6 +82,9 @@ func TestAVerdictIsWhatEveryFoldDecides(t *testing.T) {
 				if i%2 == 0 {
 					change.Idempotency = nil
 				}
+				if i%5 == 0 {
+					change.Create, change.CreateDestination = nil, newDestination()
+				}
 				p := c.proposal(change)
 				p.atMs = c.cfg.Now().UnixMilli()
 				v, err := c.append(within(t), p, &slot{free: func() {}})
@@ -106,7 +109,7 @@ func TestAVerdictIsWhatEveryFoldDecides(t *testing.T) {
 	refusals := make(map[Refusal]int)
 	for x := range verdicts {
 		w := want[x.p.id]
-		if fmt.Sprint(x.v.Refusal, x.v.Replayed, x.v.Meter) != fmt.Sprint(w.Refusal, w.Replayed, w.Meter) {
+		if fmt.Sprint(x.v.Refusal, x.v.Replayed, x.v.Meter, x.v.Destination) != fmt.Sprint(w.Refusal, w.Replayed, w.Meter, w.Destination) {
 			t.Errorf("the proposer got %+v, the fold says %+v", x.v, w)
 		}
 		refusals[x.v.Refusal]++
@@ -121,16 +124,16 @@ func TestACompactedLogIsTheSameMeters(t *testing.T) {
 	for seed := range seeds(t, 500) {
 		random := rand.New(rand.NewPCG(seed, 9))
 		records := history(random, 5+random.IntN(120))
-		want := dump(foldAll(records).snapshot())
+		want := dump(foldFew(records).snapshot())
 		// Everything that may go, goes; then some of it; then what was left is compacted again with more behind it.
 		for round, keep := range []float64{0, 0.5, 0.9} {
 			left := compact(random, records, len(records), keep)
-			if got := dump(foldAll(left).snapshot()); got != want {
+			if got := dump(foldFew(left).snapshot()); got != want {
 				t.Fatalf("seed %d, round %d: %d of %d records are\n%s and all are\n%s", seed, round, len(left), len(records), got, want)
 			}
 		}
 		some := compact(random, records, random.IntN(len(records)), 0)
-		if got := dump(foldAll(some).snapshot()); got != want {
+		if got := dump(foldFew(some).snapshot()); got != want {
 			t.Fatalf("seed %d: with a compacted head: \n%s and all are\n%s", seed, got, want)
 		}
 	}
@@ -152,7 +155,7 @@ func TestACompactionThatWaitsChangesNoAnswerThatAnyoneAsksFor(t *testing.T) {
 			p, err := decode(r.Key, r.Value)
 			return err == nil && p.atMs > now-lagMs
 		})
-		all, left := foldAll(records), foldAll(compact(random, records, dirty, 0))
+		all, left := foldFew(records), foldFew(compact(random, records, dirty, 0))
 		compacted := left.snapshot()
 		for _, m := range all.snapshot().Meters(acct, false) {
 			other := compacted.Meter(acct, false, m.ID)
@@ -163,12 +166,12 @@ func TestACompactionThatWaitsChangesNoAnswerThatAnyoneAsksFor(t *testing.T) {
 				}
 			}
 		}
-		for k := range 20 {
+		for k := range 40 {
 			i := key(fmt.Sprint("key ", k%10), byte(k/10))
 			i.API = []string{"v1", "v2"}[random.IntN(2)]
 			v, ok := all.replay(acct, false, i, now)
 			w, also := left.replay(acct, false, i, now)
-			if fmt.Sprint(ok, v.Refusal, v.Meter != nil) != fmt.Sprint(also, w.Refusal, w.Meter != nil) {
+			if fmt.Sprint(ok, v.Refusal, v.Meter != nil, v.Destination != nil) != fmt.Sprint(also, w.Refusal, w.Meter != nil, w.Destination != nil) {
 				t.Fatalf("seed %d: the replay is %+v %v, compacted %+v %v", seed, v, ok, w, also)
 			}
 		}
@@ -193,6 +196,13 @@ func randomChange(random *rand.Rand, s *Snapshot, anyID bool) Change {
 		change.Idempotency = key(fmt.Sprint("key ", random.IntN(10)), byte(random.IntN(2)))
 		change.Idempotency.API = []string{"v1", "v2"}[random.IntN(2)]
 	}
+	if random.IntN(2) == 0 {
+		if change.Idempotency != nil { // no request is about a meter and about a destination
+			change.Idempotency.Fingerprint[0] += 2
+		}
+		randomDestinationChange(random, s, &change)
+		return change
+	}
 	list := s.Meters(acct, false)
 	if len(list) == 0 || random.IntN(4) == 0 {
 		change.Create = newMeter(fmt.Sprint("event ", random.IntN(8)))
@@ -207,18 +217,49 @@ func randomChange(random *rand.Rand, s *Snapshot, anyID bool) Change {
 	if anyID && random.IntN(20) == 0 {
 		id = "mtr_test_unknown"
 	}
-	if random.IntN(2) == 0 {
+	switch random.IntN(5) {
+	case 0:
+		change.Rename = &Rename{ID: id}
+	case 1, 2:
 		change.Rename = &Rename{id, fmt.Sprint("name ", random.IntN(1000))}
-	} else {
+	default:
 		change.Status = &StatusChange{id, random.IntN(2) == 0}
 	}
 	return change
+}
+
+func randomDestinationChange(random *rand.Rand, s *Snapshot, change *Change) {
+	list := s.Destinations(acct, false)
+	if len(list) == 0 || random.IntN(4) == 0 {
+		change.CreateDestination = newDestination()
+		if random.IntN(4) == 0 {
+			change.CreateDestination = newTopic()
+		}
+		return
+	}
+	d := list[random.IntN(len(list))]
+	text := fmt.Sprint("text ", random.IntN(3))
+	switch random.IntN(7) {
+	case 0:
+		change.UpdateDestination = &DestinationUpdate{ID: d.ID, Name: &text}
+	case 1:
+		change.UpdateDestination = &DestinationUpdate{ID: d.ID, Metadata: map[string]*string{"a": &text, "b": nil}}
+	case 2:
+		change.UpdateDestination = &DestinationUpdate{ID: d.ID, Metadata: map[string]*string{"a": nil, "b": &text}}
+	case 3, 4:
+		change.DestinationStatus = &DestinationStatus{d.ID, random.IntN(2) == 0, text}
+	case 5:
+		change.RollSecret = &SecretRoll{d.ID, "whsec_" + fmt.Sprint(random.IntN(1000)), d.UpdatedMs + random.Int64N(3*24*hourMs)}
+	default:
+		change.RemoveDestination = &DestinationRemoval{d.ID}
+	}
 }
 
 // history is records such as racing gateways write, over some months: by proposers that have not caught up, with clocks
 // that differ, and garbage between.
 func history(random *rand.Rand, n int) (records []recordbatch.Record) {
 	s := newState()
+	s.destinationsMax = fewDestinations
 	seen := s.snapshot()
 	fill := func(b []byte) {
 		for i := range b {
@@ -238,6 +279,15 @@ func history(random *rand.Rand, n int) (records []recordbatch.Record) {
 					continue
 				}
 				p.object = objectUnchanged
+			}
+		}
+		if x := p.change.Rename; x != nil && x.DisplayName == "" && p.change.Idempotency == nil {
+			continue
+		}
+		if id := p.change.destinationID(); id != "" { // what it writes is what it saw, with its change
+			d := seen.Destination(acct, false, id)
+			if p.fill(d) != NotRefused || p.object == objectDestinationUnchanged && p.change.Idempotency == nil {
+				continue
 			}
 		}
 		k, v := p.encode()
@@ -272,8 +322,18 @@ func compact(random *rand.Rand, records []recordbatch.Record, dirty int, keep fl
 	return left
 }
 
-func foldAll(records []recordbatch.Record) *state {
+func foldAll(records []recordbatch.Record) *state { return foldInto(newState(), records) }
+
+// foldFew is foldAll with a bound on destinations that a history comes to.
+func foldFew(records []recordbatch.Record) *state {
 	s := newState()
+	s.destinationsMax = fewDestinations
+	return foldInto(s, records)
+}
+
+const fewDestinations = 3
+
+func foldInto(s *state, records []recordbatch.Record) *state {
 	for _, r := range records {
 		if p, err := decode(r.Key, r.Value); err == nil {
 			s.apply(p)

@@ -26,19 +26,20 @@ const timeLayout = "2006-01-02T15:04:05.000Z"
 
 // record is the value of a record, as JSON.
 type record struct {
-	Object      string       `json:"object"`
-	Proposal    string       `json:"proposal"`
-	At          string       `json:"at"`
-	Business    string       `json:"business,omitempty"`
-	Livemode    *bool        `json:"livemode,omitempty"`
-	ID          string       `json:"id,omitempty"`
-	DisplayName string       `json:"display_name,omitempty"`
-	EventName   string       `json:"event_name,omitempty"`
-	Formula     Formula      `json:"formula,omitempty"`
-	CustomerKey string       `json:"customer_key,omitempty"`
-	ValueKey    string       `json:"value_key,omitempty"`
-	Window      Window       `json:"event_time_window,omitempty"`
-	Active      *bool        `json:"active,omitempty"`
+	Object      string  `json:"object"`
+	Proposal    string  `json:"proposal"`
+	At          string  `json:"at"`
+	Business    string  `json:"business,omitempty"`
+	Livemode    *bool   `json:"livemode,omitempty"`
+	ID          string  `json:"id,omitempty"`
+	DisplayName string  `json:"display_name,omitempty"`
+	EventName   string  `json:"event_name,omitempty"`
+	Formula     Formula `json:"formula,omitempty"`
+	CustomerKey string  `json:"customer_key,omitempty"`
+	ValueKey    string  `json:"value_key,omitempty"`
+	Window      Window  `json:"event_time_window,omitempty"`
+	Active      *bool   `json:"active,omitempty"`
+	destinationRecord
 	Idempotency *idempotency `json:"idempotency,omitempty"`
 }
 
@@ -50,22 +51,28 @@ type idempotency struct {
 
 // proposal is a record, decoded. A mark has an id and a time alone.
 type proposal struct {
-	object  string
-	id      [16]byte
-	atMs    int64
-	meterID string // of a create; the other changes have it themselves
-	change  Change
+	object string
+	id     [16]byte
+	atMs   int64
+	newID  string // of a create; the other changes have it themselves
+	change Change
+
+	// What fill adds to a change of a destination, so that a record sets a register as a whole.
+	settings  *Settings // after the update; of the update itself a decoded record has the id alone
+	oldSecret string
 }
 
 // encode returns a record's key and value. The proposal has passed check.
 func (p *proposal) encode() (key, value []byte) {
 	r := record{
 		Object: p.object, Proposal: hex.EncodeToString(p.id[:]),
-		At: time.UnixMilli(p.atMs).UTC().Format(timeLayout),
+		At: formatTime(p.atMs),
 	}
 	if c := &p.change; p.object != objectMark {
-		r.Business, r.Livemode, r.ID = c.Business, &c.Livemode, p.meter()
+		r.Business, r.Livemode, r.ID = c.Business, &c.Livemode, p.subject()
 		switch {
+		case p.destination():
+			r.destinationRecord = p.encodeDestination()
 		case c.Create != nil:
 			m := c.Create
 			r.DisplayName, r.EventName, r.Formula = m.DisplayName, m.EventName, m.Formula
@@ -88,15 +95,19 @@ func (p *proposal) encode() (key, value []byte) {
 	return []byte(p.key()), bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
-// meter is the id of the meter that a proposal is about.
-func (p *proposal) meter() string {
+func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format(timeLayout) }
+
+// subject is the id of the meter or the destination that a proposal is about.
+func (p *proposal) subject() string {
 	switch {
+	case p.newID != "":
+		return p.newID
 	case p.change.Rename != nil:
 		return p.change.Rename.ID
 	case p.change.Status != nil:
 		return p.change.Status.ID
 	}
-	return p.meterID
+	return p.change.destinationID()
 }
 
 // key is the key that makes compaction keep what has to be kept; see the package comment.
@@ -107,12 +118,22 @@ func (p *proposal) key() string {
 	}
 	switch p.object {
 	case objectMeter:
-		return "meter/" + scope + p.meter()
+		return "meter/" + scope + p.subject()
 	case objectDisplayName:
-		return "meter/" + scope + p.meter() + "/display_name"
+		return "meter/" + scope + p.subject() + "/display_name"
 	case objectStatus:
-		return "meter/" + scope + p.meter() + "/status"
-	case objectUnchanged:
+		return "meter/" + scope + p.subject() + "/status"
+	case objectDestination:
+		return "destination/" + scope + p.subject()
+	case objectDestinationSettings:
+		return "destination/" + scope + p.subject() + "/settings"
+	case objectDestinationStatus:
+		return "destination/" + scope + p.subject() + "/status"
+	case objectDestinationSecret:
+		return "destination/" + scope + p.subject() + "/secret"
+	case objectDestinationDeleted:
+		return "destination/" + scope + p.subject() + "/deleted/" + hex.EncodeToString(p.id[:])
+	case objectUnchanged, objectDestinationUnchanged:
 		i := p.change.Idempotency
 		hash := sha256.Sum256([]byte(i.Key))
 		return "idempotency/" + scope + i.API + "/" + hex.EncodeToString(hash[:16])
@@ -130,28 +151,21 @@ func decode(key, value []byte) (*proposal, error) {
 		return nil, err
 	}
 	p := &proposal{object: r.Object}
-	c := &p.change
-	c.Business = r.Business
-	switch r.Object {
-	case objectMeter:
-		p.meterID = r.ID
-		c.Create = &NewMeter{r.DisplayName, r.EventName, r.Formula, r.CustomerKey, r.ValueKey, r.Window}
-	case objectDisplayName:
-		c.Rename = &Rename{r.ID, r.DisplayName}
-	case objectStatus, objectUnchanged:
-		if r.Active == nil {
-			return nil, errors.New("active is missing")
-		}
-		c.Status = &StatusChange{r.ID, *r.Active}
-	case objectMark:
-	default:
-		return nil, fmt.Errorf("%w: object %.40q", errUnknownObject, r.Object)
+	ok, err := p.decodeDestination(&r)
+	if !ok {
+		err = p.decodeMeter(&r)
 	}
-	if err := p.decodeRest(&r); err != nil {
+	if err == nil {
+		err = p.decodeRest(&r)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := p.check(); err != nil {
 		return nil, err
+	}
+	if r.Idempotency == nil && (p.object == objectUnchanged || p.object == objectDestinationUnchanged) {
+		return nil, errors.New("idempotency is missing")
 	}
 	if got := string(key); got != p.key() { // compaction would not do what the value asks for
 		return nil, fmt.Errorf("the key is %.200q and not %.200q", got, p.key())
@@ -159,7 +173,34 @@ func decode(key, value []byte) (*proposal, error) {
 	return p, nil
 }
 
+func (p *proposal) decodeMeter(r *record) error {
+	c := &p.change
+	switch r.Object {
+	case objectMeter:
+		p.newID = r.ID
+		c.Create = &NewMeter{r.DisplayName, r.EventName, r.Formula, r.CustomerKey, r.ValueKey, r.Window}
+	case objectDisplayName:
+		c.Rename = &Rename{r.ID, r.DisplayName}
+	case objectStatus:
+		if r.Active == nil {
+			return errors.New("active is missing")
+		}
+		c.Status = &StatusChange{r.ID, *r.Active}
+	case objectUnchanged:
+		if r.Active == nil {
+			c.Rename = &Rename{ID: r.ID}
+			break
+		}
+		c.Status = &StatusChange{r.ID, *r.Active}
+	case objectMark:
+	default:
+		return fmt.Errorf("%w: object %.40q", errUnknownObject, r.Object)
+	}
+	return nil
+}
+
 func (p *proposal) decodeRest(r *record) error {
+	p.change.Business = r.Business
 	at, err := time.Parse(timeLayout, r.At)
 	if err != nil {
 		return err

@@ -22,10 +22,14 @@ func samples() []*proposal {
 		f(&change)
 		return change
 	}
-	const id = "mtr_test_000000000000000000000g"
+	const id, ed = "mtr_test_000000000000000000000g", "ed_test_000000000000000000000g"
+	settings := &Settings{
+		Name: "Größe", Description: "<all>", EnabledEvents: []string{"v1.billing.meter.no_meter_found"},
+		Metadata: map[string]string{"team": "billing", "ü\n": "\u2028"}, URL: "https://example.com/?a=1&b=<2>",
+	}
 	return []*proposal{
-		{object: objectMeter, id: [16]byte{1}, atMs: at, meterID: id, change: create("requests", nil)},
-		{object: objectMeter, id: [16]byte{2}, atMs: at, meterID: "mtr_1", change: with(live, func(c *Change) {
+		{object: objectMeter, id: [16]byte{1}, atMs: at, newID: id, change: create("requests", nil)},
+		{object: objectMeter, id: [16]byte{2}, atMs: at, newID: "mtr_1", change: with(live, func(c *Change) {
 			c.Create = &NewMeter{`Tokens & "more" <käse>`, "tokens/\n\u2028", Last, "cust", "n", Day}
 			c.Idempotency = k
 		})},
@@ -35,6 +39,40 @@ func samples() []*proposal {
 		{object: objectStatus, id: [16]byte{6}, atMs: at, change: status(id, true, k)},
 		{object: objectUnchanged, id: [16]byte{7}, atMs: at, change: status(id, true, k)},
 		{object: objectMark, id: [16]byte{8}, atMs: at},
+		{object: objectUnchanged, id: [16]byte{9}, atMs: at, change: rename(id, "", k)},
+		{object: objectDestination, id: [16]byte{10}, atMs: at, newID: ed, change: Change{Business: "acct_demo", CreateDestination: newDestination()}},
+		{object: objectDestination, id: [16]byte{11}, atMs: at, newID: "ed_1", change: with(live, func(c *Change) {
+			c.CreateDestination = newTopic()
+			c.Idempotency = k
+		})},
+		{object: objectDestinationSettings, id: [16]byte{12}, atMs: at, settings: settings, change: Change{
+			Business: "acct_demo", UpdateDestination: &DestinationUpdate{ID: ed},
+		}},
+		{object: objectDestinationStatus, id: [16]byte{13}, atMs: at, change: with(live, func(c *Change) {
+			c.DestinationStatus = &DestinationStatus{ID: "ed_1", Reason: `<delivery> failed for "72 h"`}
+		})},
+		{object: objectDestinationStatus, id: [16]byte{14}, atMs: at, change: with(live, func(c *Change) {
+			c.DestinationStatus = &DestinationStatus{ID: "ed_1", Enabled: true}
+			c.Idempotency = k
+		})},
+		{object: objectDestinationSecret, id: [16]byte{15}, atMs: at, change: with(live, func(c *Change) {
+			c.RollSecret = &SecretRoll{ID: "ed_1", Secret: "whsec_new+/="}
+		})},
+		{object: objectDestinationSecret, id: [16]byte{16}, atMs: at, oldSecret: "whsec_old", change: with(live, func(c *Change) {
+			c.RollSecret = &SecretRoll{"ed_1", "whsec_new", at + 24*hourMs}
+		})},
+		{object: objectDestinationDeleted, id: [16]byte{17}, atMs: at, change: with(live, func(c *Change) {
+			c.RemoveDestination = &DestinationRemoval{"ed_1"}
+			c.Idempotency = k
+		})},
+		{object: objectDestinationUnchanged, id: [16]byte{18}, atMs: at, change: with(live, func(c *Change) {
+			c.DestinationStatus = &DestinationStatus{ID: "ed_1", Enabled: true}
+			c.Idempotency = k
+		})},
+		{object: objectDestinationUnchanged, id: [16]byte{19}, atMs: at, settings: settings, change: with(live, func(c *Change) {
+			c.UpdateDestination = &DestinationUpdate{ID: "ed_1"}
+			c.Idempotency = k
+		})},
 	}
 }
 
@@ -92,7 +130,8 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q is accepted", v)
 		}
 		s := foldAll(nil)
-		s.apply(&proposal{object: objectMeter, meterID: "m", change: create("requests", nil)})
+		s.apply(&proposal{object: objectMeter, newID: "m", change: create("requests", nil)})
+		s.apply(&proposal{object: objectDestination, newID: "ed_1", change: Change{Business: acct, CreateDestination: newDestination()}})
 		s.apply(p)
 		s.snapshot()
 		k2, v2 := p.encode()

@@ -1,6 +1,9 @@
 package control
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // MetersMax is the number of meters that a business may have in each mode, inactive ones included. It is no setting:
 // gateways that bounded differently would come to different meters from the same log.
@@ -12,15 +15,17 @@ type scopeKey struct {
 	livemode bool
 }
 
-// Snapshot is the meters as of an offset of the log. It is immutable.
+// Snapshot is the meters and the destinations as of an offset of the log. It is immutable.
 type Snapshot struct {
 	scopes map[scopeKey]*view
+	all    *[]*Destination // another one when a destination has changed; nil before the first
 }
 
-// view is the meters of one scope. The numbers in the maps count from the first meter on.
+// view is the meters and the destinations of one scope. The numbers in the maps count from the first meter on.
 type view struct {
 	newest       []*Meter
 	byID, byName map[string]int
+	destinations []*Destination // the newest first
 }
 
 func (v *view) at(i int) *Meter { return v.newest[len(v.newest)-1-i] }
@@ -57,13 +62,19 @@ func (s *Snapshot) Meters(business string, livemode bool) []*Meter {
 	return nil
 }
 
-// scope is the meters of one scope while they are folded.
+// scope is the meters and the destinations of one scope while they are folded.
 type scope struct {
 	meters       []*Meter // the oldest first
 	byID, byName map[string]int
-	shared       bool // a view has the maps, so that they must be copied before they grow
-	changed      bool // since the last view
+	shared       bool           // a view has the maps, so that they must be copied before they grow
+	destinations []*Destination // the oldest first; those that were removed are not in it
+	holds        bool           // it is among the state's holders
+	last         view
 	keys         memory
+
+	// Since the last view.
+	changed             bool // a meter
+	destinationsChanged bool
 }
 
 func newScope() *scope {
@@ -99,10 +110,19 @@ func (s *scope) replace(m *Meter) {
 }
 
 func (s *scope) view() *view {
-	v := &view{newest: make([]*Meter, 0, len(s.meters)), byID: s.byID, byName: s.byName}
-	for i := len(s.meters) - 1; i >= 0; i-- {
-		v.newest = append(v.newest, s.meters[i])
+	if s.changed {
+		s.last.newest, s.last.byID, s.last.byName = reversed(s.meters), s.byID, s.byName
+		s.shared, s.changed = true, false
 	}
-	s.shared, s.changed = true, false
-	return v
+	if s.destinationsChanged {
+		s.last.destinations, s.destinationsChanged = reversed(s.destinations), false
+	}
+	v := s.last
+	return &v
+}
+
+func reversed[T any](list []T) []T {
+	list = slices.Clone(list)
+	slices.Reverse(list)
+	return list
 }

@@ -2,11 +2,10 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
-	"tollgate/pkg/commitlog"
+	"tollgate/pkg/commitlog/follow"
 	"tollgate/pkg/recordbatch"
 )
 
@@ -24,8 +23,6 @@ type owner struct {
 type board struct {
 	mu     sync.Mutex
 	owners map[int32]owner // guarded by mu; bounded by the partitions of the usage topic
-	next   int64           // the offset to be read next; guarded by mu
-	moved  chan struct{}   // closed and replaced when next grows; guarded by mu
 	// missed is when a gateway could last not be connected to, by gateway; guarded by mu. One that is older than missedFor
 	// says nothing any more.
 	missed map[string]time.Time
@@ -36,7 +33,7 @@ type board struct {
 const missedFor = time.Second
 
 func newBoard() *board {
-	return &board{owners: map[int32]owner{}, moved: make(chan struct{}), missed: map[string]time.Time{}}
+	return &board{owners: map[int32]owner{}, missed: map[string]time.Time{}}
 }
 
 func (b *board) owner(partition int32) (owner, bool) {
@@ -44,33 +41,6 @@ func (b *board) owner(partition int32) (owner, bool) {
 	defer b.mu.Unlock()
 	o, ok := b.owners[partition]
 	return o, ok
-}
-
-// passed waits until everything before offset was read.
-func (b *board) passed(ctx context.Context, offset int64) error {
-	for {
-		b.mu.Lock()
-		next, moved := b.next, b.moved
-		b.mu.Unlock()
-		if next >= offset {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (b *board) advance(next int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if next > b.next {
-		b.next = next
-		close(b.moved)
-		b.moved = make(chan struct{})
-	}
 }
 
 // miss notes that a gateway could not be connected to.
@@ -103,43 +73,40 @@ func (b *board) set(partition int32, o owner) {
 	b.owners[partition] = o
 }
 
-// follow reads the announcements until ctx ends. Faults of the log are waited out: the board grows stale meanwhile, and
-// its owners are away once they are no longer fresh.
-func (f *Fleet) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := f.followFromOldest(ctx); err != nil && ctx.Err() == nil {
-			f.counts.readFaults.Add(1)
-		}
-		pause(ctx, readAgain)
-	}
-}
-
-// followFromOldest is one life of a reader. Reading everything again is harmless: the last announcement wins again.
-func (f *Fleet) followFromOldest(ctx context.Context) error {
-	oldest, next, err := f.cfg.Log.Bounds(ctx, f.cfg.CursorsTopic, 0)
-	if err != nil {
-		return err
-	}
-	r, err := f.cfg.Log.NewReader(f.cfg.CursorsTopic, 0, oldest)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	f.board.advance(oldest)
-	for {
-		records, err := r.Next(ctx)
-		if errors.Is(err, commitlog.ErrOffsetOutOfRange) {
+// follow starts to read the announcements. Faults of the log are waited out: the board grows stale meanwhile, and its
+// owners are away once they are no longer fresh. Reading everything again is harmless: the last announcement wins again.
+func (f *Fleet) follow(ctx context.Context) (err error) {
+	var before int64 // the end of what was in the log before it was followed, or followed again
+	var again bool   // it was not followed for a while
+	f.follower, err = follow.Start(follow.Config{
+		Log: f.cfg.Log, Topic: f.cfg.CursorsTopic,
+		Begin: func(oldest, end int64) (int64, error) {
+			before, again = end, false
+			return oldest, nil
+		},
+		Apply: func(records []recordbatch.Record, _ bool) (err error) {
+			if again {
+				ctx, cancel := context.WithTimeout(ctx, catchUpMax)
+				defer cancel()
+				if _, before, err = f.cfg.Log.Bounds(ctx, f.cfg.CursorsTopic, 0); err != nil {
+					return err
+				}
+				again = false
+			}
+			now := f.cfg.Now()
+			for _, rec := range records {
+				f.note(rec, now, rec.Offset < before)
+			}
 			return nil
-		}
-		if err != nil {
-			return err
-		}
-		now := f.cfg.Now()
-		for _, rec := range records {
-			f.note(rec, now, rec.Offset < next)
-		}
-		f.board.advance(records[len(records)-1].Offset + 1)
-	}
+		},
+		Notify: func(n follow.Notice) {
+			if again = true; !n.Anew {
+				f.counts.readFaults.Add(1)
+			}
+		},
+		BackoffMin: readAgain, BackoffMax: readAgain,
+	})
+	return err
 }
 
 // note puts one record on the board. What was in the log before this process followed it may be of any age, and then the
@@ -160,25 +127,12 @@ func (f *Fleet) note(rec recordbatch.Record, now time.Time, old bool) {
 	f.board.set(a.Partition, owner{gateway: a.Gateway, address: a.Address, offset: rec.Offset, seen: now})
 }
 
-// catchUp reads announcements up to the end that the topic has now.
+// catchUp waits for the announcements up to the end that the topic has now.
 func (f *Fleet) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpMax)
 	defer cancel()
-	_, next, err := f.cfg.Log.Bounds(ctx, f.cfg.CursorsTopic, 0)
-	if err != nil {
-		return err
-	}
-	return f.board.passed(ctx, next)
+	return f.follower.CaughtUp(ctx)
 }
 
 // catchUpMax is how long a question waits for the announcements of a topic that is being read.
 const catchUpMax = time.Second
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"tollgate/pkg/commitlog/follow"
 	"tollgate/pkg/usage"
 )
 
@@ -18,12 +19,13 @@ type Fleet struct {
 	counts counts
 
 	// What is below is there with a Listener alone.
-	secret [32]byte // hash of the shared secret
-	slots  chan struct{}
-	server *http.Server
-	client *http.Client
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	secret   [32]byte // hash of the shared secret
+	slots    chan struct{}
+	server   *http.Server
+	client   *http.Client
+	follower *follow.Follower // of the board
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
 }
 
 // Open starts to announce, to follow and to listen, if there is a Listener; from then on it is the Fleet's. It does not
@@ -38,11 +40,14 @@ func Open(cfg Config) (*Fleet, error) {
 	if cfg.Listener == nil {
 		return f, nil
 	}
-	f.serve()
-	f.client = newClient(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
-	f.wg.Go(func() { f.follow(ctx) })
+	if err := f.follow(ctx); err != nil {
+		cancel()
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	f.serve()
+	f.client = newClient(cfg)
 	f.wg.Go(func() { f.announce(ctx) })
 	return f, nil
 }
@@ -59,7 +64,7 @@ func (f *Fleet) Close(ctx context.Context) error {
 	}
 	f.client.CloseIdleConnections()
 	f.wg.Wait()
-	return err
+	return errors.Join(err, f.follower.Close(ctx))
 }
 
 // partitions is how many there are; 0 while the log does not know the topic.

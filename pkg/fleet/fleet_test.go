@@ -173,6 +173,23 @@ func TestAnAnnouncementThatIsNotFreshIsNotAskedFor(t *testing.T) {
 	}
 }
 
+// Other rooms keep theirs in the same topic.
+func TestWhatIsNoAnnouncementIsPassedOver(t *testing.T) {
+	log := newLog(1)
+	for _, key := range []string{"destination/acct_demo/testmode/ed_1", "delivery/acct_demo/testmode/ed_1/evt_1", ""} {
+		log.put(t, []byte(key), []byte(`{"object":"destination_cursor"}`))
+		log.put(t, []byte(key), nil)
+	}
+	a := join(t, log, newWorker())
+	log.put(t, []byte("usage/first"), nil)
+	if err := a.catchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if bad, faults := a.counts.badAnnouncements.Value(), a.counts.readFaults.Value(); bad != 1 || faults != 0 {
+		t.Errorf("%d records are called bad announcements, with %d faults; one is", bad, faults)
+	}
+}
+
 // What lies in the log when a gateway starts may be of any age, whenever it was read.
 func TestAnOldAnnouncementDoesNotBecomeFreshByBeingReadLate(t *testing.T) {
 	log := newLog(2)
@@ -180,6 +197,23 @@ func TestAnOldAnnouncementDoesNotBecomeFreshByBeingReadLate(t *testing.T) {
 	key, value := old.record()
 	log.put(t, key, value)
 	a := join(t, log, newWorker(0))
+	until(t, "it is read", func() bool { _, ok := a.board.owner(1); return ok })
+	if err := a.Available(1); !errors.Is(err, ErrOwnerAway) {
+		t.Errorf("an announcement of an hour ago: %v", err)
+	}
+}
+
+// So is what others wrote while this gateway could not read.
+func TestAnAnnouncementOfATimeWithoutTheLogIsAsOldAsItSays(t *testing.T) {
+	log := newLog(2)
+	a := join(t, log, newWorker(0))
+	until(t, "the log is read", func() bool { return a.follower.Ready() == nil })
+	log.fail(errors.New("the brokers are away"))
+	until(t, "it is not read", func() bool { return a.counts.readFaults.Value() > 0 })
+	log.fail(nil)
+	old := announcement{Object: ownerObject, Partition: 1, Gateway: "gone", Address: "127.0.0.1:1", At: time.Now().Add(-time.Hour).UTC().Format(timeForm)}
+	key, value := old.record()
+	log.put(t, key, value)
 	until(t, "it is read", func() bool { _, ok := a.board.owner(1); return ok })
 	if err := a.Available(1); !errors.Is(err, ErrOwnerAway) {
 		t.Errorf("an announcement of an hour ago: %v", err)
