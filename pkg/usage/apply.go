@@ -11,7 +11,7 @@ import (
 func (p *partition) one(rec *recordbatch.Record, clockMs int64) error {
 	r := &p.record
 	if err := p.reader.Read(rec.Value, r); err != nil {
-		p.invalid(rec, err)
+		p.invalid()
 		return nil
 	}
 	s := p.scopeOf(rec.Key, r)

@@ -70,6 +70,70 @@ func benchmarkApply(b *testing.B, meters, customers int) {
 	_ = w.Close(context.Background())
 }
 
+// Refusing events, flushes included: of one meter, of many, and of names without one. Each event has an identifier of its
+// own, and a window lasts 100,000 events.
+// Run with: go test -run '^$' -bench Refuse -benchtime 2000000x -benchmem ./pkg/usage
+func BenchmarkRefuse(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		named func(n int) string
+	}{
+		{"meters=1", func(int) string { return "meter_0" }},
+		{"meters=1000", func(n int) string { return fmt.Sprintf("meter_%d", n%1000) }},
+		{"names=10000", func(n int) string { return fmt.Sprintf("nobody_%d", n%10_000) }},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchmarkRefuse(b, c.named) })
+	}
+}
+
+func benchmarkRefuse(b *testing.B, named func(n int) string) {
+	f := newStage(b, 1)
+	f.cfg.MemtableBytes, f.cfg.DedupBytes, f.cfg.CacheBytes = 32<<20, 1<<30, 64<<20
+	f.cfg.Now = time.Now
+	f.report()
+	for i := range 1000 {
+		f.meter(fmt.Sprintf("meter_%d", i), control.Sum, control.NoWindow)
+	}
+	f.now = time.Now().UnixMilli()
+	w := f.open()
+	fo := f.take(w, 0)
+	m := f.meters()
+	const chunkRecords = 5000
+	records := make([]recordbatch.Record, 0, chunkRecords)
+	n, offset := 0, int64(0)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.StopTimer()
+	var worked, cpu time.Duration
+	for done := 0; done < b.N; done += chunkRecords {
+		records = records[:0]
+		for range chunkRecords {
+			rec := f.record(sent{name: named(n), id: fmt.Sprintf("evt_%020d", n), customer: "cus_1", value: "x"})
+			rec.Offset = offset
+			records = append(records, rec)
+			n, offset = n+1, offset+1
+		}
+		f.now += 500
+		begun, used := time.Now(), processCPU(b)
+		b.StartTimer()
+		if err := fo.p.apply(context.Background(), records, m); err != nil {
+			b.Fatal(err)
+		}
+		if worked > max(time.Second, 4*fo.p.flushTook) {
+			if err := fo.p.flush(context.Background(), false); err != nil {
+				b.Fatal(err)
+			}
+			worked = 0
+		}
+		b.StopTimer()
+		worked += time.Since(begun)
+		cpu += processCPU(b) - used
+	}
+	b.ReportMetric(float64(cpu)/float64(b.N), "cpu-ns/op")
+	fo.end()
+	_ = w.Close(context.Background())
+}
+
 // processCPU is what this process has used so far: on a machine that does other things too, it says more than the time.
 func processCPU(b *testing.B) time.Duration {
 	var u syscall.Rusage

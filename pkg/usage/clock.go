@@ -6,7 +6,7 @@ const (
 	minuteMs = 60_000
 	hourMs   = 60 * minuteMs
 	dayMs    = 24 * hourMs
-	windowMs = 10_000 // of errors
+	windowMs = 10_000 // of reports
 )
 
 // Retention, in days.
@@ -14,7 +14,6 @@ const (
 	minuteDays  = 40  // totals by the minute; older ones by the hour
 	eventDays   = 42  // single events: one is settled a day and two hours after it was kept at the latest
 	totalDays   = 400 // totals
-	errorDays   = 30  // error windows
 	requestDays = 30  // requests to cancel
 	periodDays  = 32  // hours are kept under one prefix for so many days
 	replayDays  = 8   // requests to cancel likewise

@@ -13,6 +13,7 @@ import (
 	"tollgate/internal/vfs"
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/control"
+	"tollgate/pkg/thinevent"
 )
 
 // Control is what a worker asks of the control plane; a *control.Control is one.
@@ -20,6 +21,16 @@ type Control interface {
 	// CaughtUp waits until the snapshot has every change that was answered before the call.
 	CaughtUp(ctx context.Context) error
 	Snapshot() *control.Snapshot
+}
+
+// Events is where reports go; a *thinevent.Store is one.
+type Events interface {
+	// CaughtUp returns when all that was reported before the call is known.
+	CaughtUp(ctx context.Context) error
+	// Reported tells whether a report of this id is known, and the offset before which it counts.
+	Reported(id string) (through int64, found bool, err error)
+	// Append makes reports durable, and leaves out those whose id is known. After an error the same call is made again.
+	Append(ctx context.Context, events ...*thinevent.Event) error
 }
 
 // Config is a worker's configuration. Fields say their default.
@@ -40,6 +51,12 @@ type Config struct {
 	// SeriesMax is how many customers of meters a partition remembers between two flushes, at about 200 bytes each.
 	// Another costs an allocation, and above it a flush begins anew. 0: 1,000,000.
 	SeriesMax int
+	// Events takes the reports of what was refused. nil: nothing is reported.
+	Events Events
+	// OutboxBytes bounds the reports of a partition that the events topic has not taken. While they are more, windows that
+	// end are not closed: what is refused adds to the open reports, which then tell of several windows. 0: 256 MiB.
+	OutboxBytes int64
+
 	// ScopesMax is how many record keys a partition remembers, those of unknown meters included. 0: 100,000.
 	ScopesMax int
 
@@ -69,6 +86,7 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.MemtableBytes, 32<<20)
 	defaultTo(&c.SeriesMax, 1_000_000)
 	defaultTo(&c.ScopesMax, 100_000)
+	defaultTo(&c.OutboxBytes, 256<<20)
 	defaultTo(&c.FlushEvery, time.Second)
 	defaultTo(&c.PauseMax, 2*time.Second)
 	if c.Now == nil {

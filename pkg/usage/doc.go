@@ -13,6 +13,9 @@
 //	go w.Run(ctx)
 //	totals, err := w.Totals(ctx, nil, usage.Query{…})
 //
+// What is refused is reported to Config.Events: by meter, in windows of ten seconds of receipt, each event in exactly one
+// report, whoever runs the partition and whatever is read again. Why this holds is in docs/adr/0031.
+//
 // All methods of a Worker may be called at once. Answers are of the partitions that the worker runs; who runs the others
 // is known to package fleet.
 //

@@ -18,9 +18,7 @@ func (p *partition) flush(ctx context.Context, sync bool) error {
 	if err := p.drainSeries(); err != nil {
 		return err
 	}
-	if err := p.drainErrors(); err != nil {
-		return err
-	}
+	p.drainParts()
 	if p.state.Offset >= p.state.RebuildTo {
 		p.state.RebuildTo = 0
 	}
@@ -37,6 +35,7 @@ func (p *partition) flush(ctx context.Context, sync bool) error {
 	clear(p.fresh.requests)
 	clear(p.fresh.cancels)
 	clear(p.fresh.refusals)
+	p.outbox.written()
 	return nil
 }
 

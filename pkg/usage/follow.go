@@ -22,6 +22,7 @@ type follower struct {
 	waiting   bool // told that it waits
 	listed    bool // answers questions
 	failed    bool // what was not flushed may be half of something
+	sender    *sender
 }
 
 const (
@@ -55,6 +56,9 @@ func (f *follower) begin(ctx context.Context) error {
 	if err := f.meters(ctx); err != nil {
 		return err
 	}
+	if err := f.takeUpReports(ctx); err != nil {
+		return err
+	}
 	if err := f.fillIndex(ctx, oldest); err != nil {
 		return err
 	}
@@ -68,8 +72,17 @@ func (f *follower) begin(ctx context.Context) error {
 
 // meters takes a snapshot that has every change made before the records at hand were received.
 func (f *follower) meters(ctx context.Context) error {
+	if err := f.await(ctx, f.w.cfg.Control.CaughtUp); err != nil {
+		return err
+	}
+	f.p.meters = snapshotMeters{f.w.cfg.Control.Snapshot()}
+	return nil
+}
+
+// await asks until the answer is good or ctx ends.
+func (f *follower) await(ctx context.Context, ask func(context.Context) error) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, f.w.cfg.PauseMax) {
-		err := f.w.cfg.Control.CaughtUp(ctx)
+		err := ask(ctx)
 		if err == nil {
 			break
 		}
@@ -88,7 +101,6 @@ func (f *follower) meters(ctx context.Context) error {
 		f.waiting = false
 		f.w.cfg.Notify(Notice{What: GoesOn, Partition: f.p.number})
 	}
-	f.p.meters = snapshotMeters{f.w.cfg.Control.Snapshot()}
 	return nil
 }
 
@@ -102,75 +114,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
-
-// fillIndex passes the records once more that the index had not put on disk.
-func (f *follower) fillIndex(ctx context.Context, oldest int64) error {
-	p := f.p
-	from := max(p.index.Next(), oldest)
-	if from >= p.state.Offset {
-		return nil
-	}
-	p.beginReplay(from)
-	reader, err := p.cfg.Log.NewReader(p.cfg.Topic, p.number, from)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	for from < p.state.Offset {
-		records, err := reader.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if err := p.replay(records); err != nil {
-			return err
-		}
-		from = records[len(records)-1].Offset + 1
-	}
-	p.endReplay()
-	return nil
-}
-
-// beginReplay starts passing records before the state's offset, from where the index begins to lack them.
-func (p *partition) beginReplay(from int64) {
-	p.replaying, p.passed = true, p.index.Clock()
-	if from != p.index.Next() {
-		p.passed = math.MinInt64 // records are missing between, which is told as a gap when it matters
-	}
-}
-
-// replay passes records for the index.
-func (p *partition) replay(records []recordbatch.Record) error {
-	for len(records) > 0 && records[0].Offset < p.state.Offset {
-		slice := records[:min(len(records), sliceRecords)]
-		records = records[len(slice):]
-		for i := range slice {
-			if slice[i].Offset >= p.state.Offset {
-				break
-			}
-			p.passed = max(p.passed, slice[i].TimestampMs)
-			if err := p.one(&slice[i], p.passed); err != nil {
-				return err
-			}
-		}
-		if err := p.settleEvents(); err != nil {
-			return err
-		}
-		p.tally = tally{}
-		if p.index.Due() && len(records) > 0 {
-			// As in seal, the state that these records belong to is durable first.
-			if err := p.store.sync(); err != nil {
-				return err
-			}
-			p.index.Advance(p.passed)
-			if err := p.index.Seal(records[0].Offset); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (p *partition) endReplay() { p.replaying = false }
 
 // skipTo goes on behind records that retention removed, and remembers that they are missing.
 func (p *partition) skipTo(oldest int64) {
@@ -216,6 +159,7 @@ func read(ctx context.Context, r commitlog.Reader, out chan<- chunk, done <-chan
 // follow applies what comes until ctx ends.
 func (f *follower) follow(ctx context.Context) error {
 	go f.observe(ctx)
+	f.sender = f.w.send(f.p)
 	for {
 		if err := f.followReader(ctx); err != nil || ctx.Err() != nil {
 			return err
@@ -254,6 +198,9 @@ func (f *follower) followReader(ctx context.Context) error {
 				return nil
 			}
 		case <-tick.C:
+			if err := f.closeIdle(ctx); err != nil {
+				return err
+			}
 			if err := f.flushIfDue(ctx, true); err != nil {
 				return err
 			}
@@ -355,6 +302,7 @@ func (f *follower) end() {
 	p.waiters = nil
 	p.mu.Unlock()
 
+	f.sender.end()
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
 	err := p.store.usable()

@@ -18,10 +18,12 @@ import "encoding/binary"
 //	  requests  'q'  day i32, identifier hash               → request of a counted event
 //	  cancels   'a'  eight days i32, key hash u64           → request of a cancel
 //	  refusals  'x'  day i32, offset u64                    → why the record of a request was refused
-//	  errors    'w'  ten seconds i32, scope, subject, code  → error window
+//	  parts     'o'  subject                                → what was refused of it in the open window
+//	  reports   'r'  offset u64, subject                    → a part that was closed at the offset and is to be appended
 //
 // A series is a meter and a customer: length of the meter's id, id, length of the customer, customer; lengths are
-// unsigned varints. Time comes first in every table, so that what is old goes by one deletion of a range.
+// unsigned varints. A subject is a business, a mode and a meter, or no meter. Time comes first in every table of what is
+// kept, so that what is old goes by one deletion of a range.
 const (
 	tableState     = 's'
 	tableMinutes   = 'm'
@@ -33,7 +35,8 @@ const (
 	tableRequests  = 'q'
 	tableCancels   = 'a'
 	tableRefusals  = 'x'
-	tableErrors    = 'w'
+	tableParts     = 'o'
+	tableReports   = 'r'
 )
 
 // tableAt is where a key's table stands; tableKeyBytes is the length of a key up to there.

@@ -24,9 +24,6 @@ var merger = &pebble.Merger{Name: "tollgate.usage.1", Merge: func(key, value []b
 	case tableSurvivors:
 		m := new(survivorMerger)
 		return m, m.MergeNewer(value)
-	case tableErrors:
-		m := new(errorsMerger)
-		return m, m.MergeNewer(value)
 	}
 	return nil, fmt.Errorf("usage: key %x is not merged", key)
 }}

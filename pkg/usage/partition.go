@@ -51,12 +51,17 @@ type partition struct {
 	batch        *pebble.Batch
 	dirty        []*series
 	bucketsDirty int
-	errors       []*openErrors
-	broken       *scope  // of records that are none
 	cancels      []int64 // offsets of events whose share is to be taken out: see cancelCounted
 	flushTook    time.Duration
 	key, value   []byte
 	tally        tally
+
+	// What was refused and is not closed: see part. All that count were begun in the open window, unless the outbox is full.
+	parts      map[subject]*part
+	partsDirty []*part
+	windowEnd  int64 // of the open window, which the clock is in
+	openedMs   int64 // by Config.Now, when the first of them was begun; 0: none counts
+	outbox     *outbox
 
 	// replaying: records before state.Offset are passed once more, for the index alone.
 	replaying bool
@@ -103,8 +108,11 @@ func newPartition(cfg *Config, number int32, s *store, c *counts) (*partition, e
 	}
 	p := &partition{
 		cfg: cfg, number: number, store: s, counts: c, state: st, flushed: st, applied: st.Offset, clockMs: st.ClockMs,
-		scopes: make(map[string]*scope), batch: s.db.NewBatch(),
+		scopes: make(map[string]*scope), batch: s.db.NewBatch(), parts: make(map[subject]*part), outbox: newOutbox(cfg),
 		fresh: fresh{map[dedup.ID]requestRow{}, map[uint64]requestRow{}, map[int64]refusalRow{}},
+	}
+	if st.Hour != noHour {
+		p.windowEnd = floorTo(st.ClockMs, windowMs) + windowMs
 	}
 	p.back = backReader{log: cfg.Log, topic: cfg.Topic, partition: number}
 	if p.index, err = s.openIndex(cfg, number); err != nil {
@@ -133,7 +141,7 @@ func (p *partition) apply(ctx context.Context, records []recordbatch.Record, m m
 			}
 		}
 		if len(records) > 0 && records[0].Offset >= p.state.Offset && p.upkeepDue(&records[0]) {
-			if err := p.upkeep(ctx, max(p.state.ClockMs, records[0].TimestampMs)); err != nil {
+			if err := p.upkeep(ctx, max(p.state.ClockMs, records[0].TimestampMs), records[0].Offset); err != nil {
 				return err
 			}
 		}
@@ -154,6 +162,9 @@ func (p *partition) applySlice(records []recordbatch.Record) (n int, err error) 
 			break
 		}
 		p.state.ClockMs = max(p.state.ClockMs, rec.TimestampMs)
+		if p.state.ClockMs >= p.windowEnd {
+			p.passWindow(p.state.ClockMs, rec.Offset)
+		}
 		if p.state.Hour == noHour {
 			p.state.Hour = floorDiv(p.state.ClockMs, hourMs)
 		}

@@ -13,6 +13,7 @@ import (
 
 func TestARefusedEventHasOneReasonInTheOrderOfTheChecks(t *testing.T) {
 	f := newStage(t, 1)
+	f.report()
 	f.meter("sum", control.Sum, control.NoWindow)
 	f.setActive(f.meter("archived", control.Sum, control.NoWindow), false)
 	f.now += 1000
@@ -48,7 +49,7 @@ func TestARefusedEventHasOneReasonInTheOrderOfTheChecks(t *testing.T) {
 			t.Errorf("%+v: fate %+v, %v; want %q", c.s, got, err, c.want)
 		}
 		if c.want != "" && !strings.Contains(dump(t, w.store, 0), string(c.want)) {
-			t.Errorf("%+v left no error record", c.s)
+			t.Errorf("%+v is in no report", c.s)
 		}
 	}
 }
@@ -171,6 +172,7 @@ func TestTheNewestEventOfAWindowReplacesTheOthers(t *testing.T) {
 
 func TestACancelOfNothingIsCountedAndKept(t *testing.T) {
 	f := newStage(t, 1)
+	f.report()
 	f.meter("sum", control.Sum, control.NoWindow)
 	f.send(sent{name: "sum", id: "never", cancel: true})
 	f.now += 27 * hourMs
@@ -180,7 +182,7 @@ func TestACancelOfNothingIsCountedAndKept(t *testing.T) {
 		t.Errorf("%d cancels of nothing", got)
 	}
 	if d := dump(t, w.store, 0); !strings.Contains(d, "No event never was received") {
-		t.Errorf("no error record:\n%s", d)
+		t.Errorf("no report:\n%s", d)
 	}
 }
 

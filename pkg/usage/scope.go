@@ -22,12 +22,12 @@ func (s snapshotMeters) named(o *Scope) *control.Meter {
 // scope is what records of one key have in common, remembered from one to the next.
 type scope struct {
 	Scope
-	spread  bool     // the key names one bucket of a meter that is spread by customer
-	hash    [16]byte // of business, mode and name, keyed by the seed
-	meter   *control.Meter
-	asOf    meters // the snapshot that meter is of
-	series  map[string]*series
-	refused [len(reasons)]*openErrors
+	spread bool     // the key names one bucket of a meter that is spread by customer
+	hash   [16]byte // of business, mode and name, keyed by the seed
+	meter  *control.Meter
+	asOf   meters // the snapshot that meter is of
+	series map[string]*series
+	parts  [2]*part // of its meter, and of names without one: those used last
 }
 
 // matches says whether a record is of this scope: a key says so too, but only ours are known to agree.

@@ -32,7 +32,7 @@ type store struct {
 }
 
 // formatVersion is of keys and rows. Another one is refused.
-const formatVersion = 1
+const formatVersion = 2
 
 // openStore opens the store, or makes it when there is none. What is there and can not be read is a DamagedError.
 func openStore(cfg *Config) (*store, error) {

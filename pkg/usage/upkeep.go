@@ -21,8 +21,9 @@ func (p *partition) upkeepDue(rec *recordbatch.Record) bool {
 // upkeepRows is how many rows upkeep puts into one batch.
 const upkeepRows = 10_000
 
-// upkeep brings the state to the hour of a clock.
-func (p *partition) upkeep(ctx context.Context, clockMs int64) error {
+// upkeep brings the state to the hour of a clock. offset is of the record that brings it.
+func (p *partition) upkeep(ctx context.Context, clockMs, offset int64) error {
+	p.passWindow(clockMs, offset)
 	if err := p.flush(ctx, false); err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func (p *partition) upkeep(ctx context.Context, clockMs int64) error {
 	if err := p.settle(hour - settledHours); err != nil {
 		return err
 	}
-	if err := p.runOut(hour-settledHours, clockMs); err != nil {
+	if err := p.runOut(hour-settledHours, offset); err != nil {
 		return err
 	}
 	if day := floorDiv(hour, 24); day != floorDiv(p.state.Hour, 24) {
@@ -40,7 +41,8 @@ func (p *partition) upkeep(ctx context.Context, clockMs int64) error {
 			return err
 		}
 	}
-	p.state.Hour = hour
+	// The clock goes with what it brought: a cancel that found nothing is of the window that the clock comes into.
+	p.state.Hour, p.state.ClockMs = hour, clockMs
 	return p.flush(ctx, false)
 }
 
@@ -136,7 +138,7 @@ func eventOf(key, value []byte) (k kept, err error) {
 }
 
 // runOut reports the cancels of an hour and before it that have found no event.
-func (p *partition) runOut(hour, clockMs int64) error {
+func (p *partition) runOut(hour, offset int64) error {
 	from, to := tableBelow(p.number, tablePending, hour+1)
 	err := p.store.each(from, to, func(_, value []byte) error {
 		var row pendingRow
@@ -149,7 +151,7 @@ func (p *partition) runOut(hour, clockMs int64) error {
 			return nil
 		}
 		p.tally.cancels[cancelNothing]++
-		p.reportNothing(&row, p.meters.named(&row.Scope), clockMs)
+		p.reportNothing(&row, p.meters.named(&row.Scope), offset)
 		return nil
 	})
 	if err != nil {
@@ -171,7 +173,6 @@ func (p *partition) expire(day, clockMs int64) error {
 		{tableRequests, day - 2},
 		{tableRefusals, day - 2},
 		{tableCancels, floorDiv(day-requestDays, replayDays)},
-		{tableErrors, floorDiv(clockMs, windowMs) - errorDays*dayMs/windowMs},
 	} {
 		from, to := tableBelow(p.number, t.table, t.end)
 		if err := p.batch.DeleteRange(from, to, nil); err != nil {
