@@ -53,31 +53,53 @@ func (s *Server) entitled(head []byte, index *headIndex) *stripe.Error {
 // permit checks permission and account, and finds the business's limits. A session has the permissions that its key
 // has now, not those it had when it was opened.
 func (s *Server) permit(x *exchange, key *auth.Key) *stripe.Error {
-	if !key.Has(x.route.permission) {
-		return stripe.MissingPermission(x.route.permission.String())
+	if lacks := key.Lacks(x.route.permission); lacks != 0 {
+		return stripe.MissingPermission(lacks.String())
 	}
+	if r := x.actFor(key); r != nil {
+		return r
+	}
+	x.by = key
 	x.tenant = s.tenants.Load().of(x.business)
-	return x.checkAccount()
+	return nil
 }
 
-// checkAccount refuses to act for another business: a key acts for its own only. Stripe-Context and Stripe-Account both
-// name the account.
-func (x *exchange) checkAccount() *stripe.Error {
+// actFor has the request act for the account that it names, if the key may. A session is of one account, which is all
+// that it can name. Who may be acted for is configured, so the accounts that get this far are few.
+func (x *exchange) actFor(key *auth.Key) *stripe.Error {
 	account, context := x.header(hStripeAccount), x.header(hStripeContext)
 	if len(account) == 0 && len(context) == 0 {
 		return nil
-	}
-	if len(account) > 0 && len(context) > 0 && !bytes.Equal(account, context) {
-		return stripe.AccountsDiffer()
 	}
 	named := account
 	if len(context) > 0 {
 		named = context
 	}
-	if string(named) != x.business {
+	_, last := accountOf(named)
+	if _, other := accountOf(account); len(account) > 0 && !bytes.Equal(last, other) {
+		return stripe.AccountsDiffer()
+	}
+	over, _ := accountOf(named)
+	if over != nil && !key.MayActFor(string(over)) {
 		return stripe.AccountNotAllowed(string(named))
 	}
+	switch {
+	case string(last) == x.business:
+	case x.session != nil || !key.MayActFor(string(last)):
+		return stripe.AccountNotAllowed(string(named))
+	default:
+		x.business = string(last)
+	}
 	return nil
+}
+
+// accountOf is the account that a header names: all of it or, in a path such as acct_x/acct_y, what stands last. over is
+// the account above it, nil when there is no path.
+func accountOf(named []byte) (over, account []byte) {
+	if over, account, path := bytes.Cut(named, []byte{'/'}); path {
+		return over, account
+	}
+	return nil, named
 }
 
 // unauthorized gives each reason its answer. Only a token that was good once is called expired: to a client that

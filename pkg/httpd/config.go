@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"tollgate/internal/metrics"
@@ -23,6 +24,14 @@ type Config struct {
 	Control Control
 	// Usage knows what became of events.
 	Usage Usage
+	// Events holds thin events.
+	Events Events
+	// Webhooks delivers them.
+	Webhooks Webhooks
+	// AllowNetworks are the networks, not public, that destinations may be in; as webhook.Config has them.
+	AllowNetworks []netip.Prefix
+	// KafkaTopics says whether an event destination may name a topic; nil: none may.
+	KafkaTopics func(topic string) bool
 	// Policy holds limits and spread meters; nil means the defaults for everybody. See SetPolicy.
 	Policy *Policy
 
@@ -69,9 +78,14 @@ type Config struct {
 	// UsageWaitMax is how long a request waits for totals, or for the verdict on its event; 0 means 10 s.
 	UsageWaitMax time.Duration
 
+	// EventsWaitMax is how long a request waits for the events topic, to be read to its end or to take an event; 0 means
+	// 5 s.
+	EventsWaitMax time.Duration
+
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Random seeds the generators of ids and identifiers when a Server is made; nil means crypto/rand.
+	// Random seeds the generators of ids and identifiers when a Server is made, and gives signing secrets, one at a time;
+	// nil means crypto/rand.
 	Random io.Reader
 	// Metrics may be nil.
 	Metrics *metrics.Registry
@@ -103,6 +117,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.WriteTimeout, 10*time.Second)
 	setDefault(&c.ControlWaitMax, 5*time.Second)
 	setDefault(&c.UsageWaitMax, 10*time.Second)
+	setDefault(&c.EventsWaitMax, 5*time.Second)
 	if c.Policy == nil {
 		c.Policy = &Policy{}
 	}
@@ -111,6 +126,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Notify == nil {
 		c.Notify = func(Notice) {}
+	}
+	if c.KafkaTopics == nil {
+		c.KafkaTopics = func(string) bool { return false }
 	}
 	return c
 }
@@ -132,8 +150,8 @@ func (c *Config) now() time.Time {
 
 func (c Config) validate() error {
 	switch {
-	case c.Sessions == nil || c.Ingest == nil || c.Control == nil || c.Usage == nil:
-		return errors.New("httpd: Sessions, Ingest, Control and Usage must be set")
+	case c.Sessions == nil || c.Ingest == nil || c.Control == nil || c.Usage == nil || c.Events == nil || c.Webhooks == nil:
+		return errors.New("httpd: Sessions, Ingest, Control, Usage, Events and Webhooks must be set")
 	case c.SessionExpiredStatus != http.StatusUnauthorized && c.SessionExpiredStatus != http.StatusBadRequest:
 		return fmt.Errorf("httpd: the status of an expired session is %d; it must be 401 or 400", c.SessionExpiredStatus)
 	case c.BodyBytesMax < 1 || c.BodyBytesMax > 1<<26:
@@ -147,7 +165,7 @@ func (c Config) validate() error {
 			c.ConnsMax, c.ConnsPerIPMax, c.BodyRateMin)
 	case c.SessionBuckets < 1 || c.SessionBuckets > 1<<26:
 		return fmt.Errorf("httpd: session buckets %d; it must be between 1 and %d", c.SessionBuckets, 1<<26)
-	case min(c.HeadTimeout, c.BodyTimeout, c.IdleTimeout, c.WriteTimeout, c.ControlWaitMax, c.UsageWaitMax) < time.Millisecond:
+	case min(c.HeadTimeout, c.BodyTimeout, c.IdleTimeout, c.WriteTimeout, c.ControlWaitMax, c.UsageWaitMax, c.EventsWaitMax) < time.Millisecond:
 		return errors.New("httpd: timeouts must be positive")
 	}
 	return nil

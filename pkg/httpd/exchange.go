@@ -37,6 +37,7 @@ type exchange struct {
 	business string
 	livemode bool
 	tenant   *tenant
+	by       *auth.Key
 	session  *auth.Session // nil with an API key
 
 	random *rand.ChaCha8
@@ -47,6 +48,8 @@ type exchange struct {
 	pairs  []stripe.Pair
 	param  []byte // the path's parameter, decoded
 	kept   []byte // of an event, for its answer
+
+	requestID []byte // of the answer; empty until it is asked for
 
 	partitions []int32 // of the records of a synchronous request, each once
 
@@ -84,8 +87,8 @@ func (p *exchanges) put(x *exchange) {
 		invariants.Mangle(x.key[:cap(x.key)])
 		invariants.Mangle(x.kept[:cap(x.kept)])
 	}
-	x.ctx, x.conn, x.place, x.route, x.tenant, x.session, x.business = nil, nil, nil, nil, nil, nil, ""
-	x.head, x.index, x.body = nil, &noHeaders, nil
+	x.ctx, x.conn, x.place, x.route, x.tenant, x.by, x.session, x.business = nil, nil, nil, nil, nil, nil, nil, ""
+	x.head, x.index, x.body, x.requestID = nil, &noHeaders, nil, x.requestID[:0]
 	p.pool.Put(x)
 }
 
@@ -242,8 +245,7 @@ var (
 func (x *exchange) writeHead(r *stripe.Error) {
 	h := &x.ctx.Response.Header
 	h.SetContentTypeBytes(jsonType)
-	var id [64]byte
-	h.SetCanonical(headerRequestID, appendRequestID(id[:0], x.random))
+	h.SetCanonical(headerRequestID, x.ownID())
 	if key := x.header(hIdempotencyKey); visible(key, idempotencyKeyBytesMax) {
 		h.SetCanonical(headerIdempotencyKey, key)
 	}
@@ -257,6 +259,14 @@ func (x *exchange) writeHead(r *stripe.Error) {
 	for name, value := range r.Headers {
 		h.Set(name, value)
 	}
+}
+
+// ownID is the Request-Id of the answer, which an event that the request causes names as well.
+func (x *exchange) ownID() []byte {
+	if len(x.requestID) == 0 {
+		x.requestID = appendRequestID(x.requestID, x.random)
+	}
+	return x.requestID
 }
 
 func appendRequestID(dst []byte, random *rand.ChaCha8) []byte {

@@ -44,6 +44,10 @@ func TestAnswersByteForByte(t *testing.T) {
 		{regexp.MustCompile(`(to|than) [0-9]{10}\.`), "$1 …."},
 		{regexp.MustCompile(`mtr_test_[0-9A-Za-z]{22}`), "mtr_test_…"},
 		{regexp.MustCompile(`mtrusg_test_[0-9A-Za-z]{22}`), "mtrusg_test_…"},
+		{regexp.MustCompile(`ed_test_[0-9A-Za-z]{22}`), "ed_test_…"},
+		{regexp.MustCompile(`evt_test_[0-9A-Za-z]{22}`), "evt_test_…"},
+		{regexp.MustCompile(`whsec_[0-9a-f]{64}`), "whsec_…"},
+		{regexp.MustCompile(`page=[0-9A-Za-z_-]+`), "page=…"},
 		{regexp.MustCompile(`adj_test_[0-9A-Za-z]{22}`), "adj_test_…"},
 		{regexp.MustCompile(`":[0-9]{10}([,}])`), `":…$1`},
 	}
@@ -53,6 +57,9 @@ func TestAnswersByteForByte(t *testing.T) {
 		return "GET " + target + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer " + testKey + "\r\n\r\n"
 	}
 	event := func(identifier string) string { return strings.Replace(oneMeterEvent, "id_1", identifier, 1) }
+	bad := report("acct_demo", meter, 1, someMs)
+	f.shelve(bad, report("acct_demo", "", 2, someMs+1))
+	destination := f.destination(`,"name":"first"`)
 	var got strings.Builder
 	for _, row := range []struct {
 		name, request string
@@ -88,6 +95,15 @@ func TestAnswersByteForByte(t *testing.T) {
 		{"v2 event, its verdict is not known", request(eventsPath, testKey, event("unknown")), nil},
 		{"v1 event, no meter", request(v1EventsPath, testKey, strings.Replace(formEvent, "api_requests", "nope", 1)), nil},
 		{"v2 adjustment, too late", request(adjustmentsPath, testKey, strings.Replace(oneAdjustment, "id_1", "refused", 1)), nil},
+		{"an event", read(coreEventsPath + "/" + bad.ID), nil},
+		{"no such event", read(coreEventsPath + "/evt_test_x"), nil},
+		{"all events", read(coreEventsPath + "?limit=1"), nil},
+		{"events, a page that is none", read(coreEventsPath + "?page=a"), nil},
+		{"a destination", request(destinationsPath, testKey, aDestination+`,"name":"a","metadata":{"b":"c"},"include":["webhook_endpoint.signing_secret"]}`), nil},
+		{"a destination of all events", request(destinationsPath, testKey, strings.Replace(aDestination, bothEvents, `"enabled_events":["*"]`, 1)+`,"name":"a"}`), nil},
+		{"all destinations", read(destinationsPath + "?limit=1&include=webhook_endpoint.url"), nil},
+		{"no such destination", read(destinationsPath + "/ed_test_x"), nil},
+		{"a ping", request(destinationsPath+"/"+destination+"/ping", testKey, ""), nil},
 		{"another method for a meter", "DELETE " + metersPath + "/mtr_x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", nil},
 		{"v1, no key", strings.Replace(request(v1EventsPath, "", formEvent), "Authorization: Bearer \r\n", "", 1), nil},
 		{"v1, no such path", request("/v1/nope", testKey, ""), nil},

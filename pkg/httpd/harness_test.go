@@ -20,6 +20,7 @@ import (
 	"tollgate/pkg/control"
 	"tollgate/pkg/ingest"
 	"tollgate/pkg/recordbatch"
+	"tollgate/pkg/webhook"
 )
 
 // Credentials of the tests.
@@ -31,6 +32,7 @@ const (
 	eventsOnlyKey = "rk_test_events"
 	readerKey     = "rk_test_reader" // of meters and events
 	idleKey       = "rk_test_nothing"
+	platformKey   = "sk_test_platform" // acts for acct_demo and acct_third as well
 )
 
 // memoryLog is the least commitlog.Log: every batch is durable at once. It keeps the records when keep is set.
@@ -133,6 +135,8 @@ type fixture struct {
 	ingest   *scripted
 	control  *steered
 	usage    *oracle
+	events   *shelf
+	webhooks *postbox
 	sessions *auth.Sessions
 	addr     string
 	notices  chan Notice
@@ -149,6 +153,7 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 		{Business: "acct_demo", Secret: eventsOnlyKey, Permissions: []string{"billing_meter_event_write"}},
 		{Business: "acct_demo", Secret: readerKey, Permissions: []string{"billing_meter_read", "billing_meter_event_read"}},
 		{Business: "acct_demo", Secret: idleKey},
+		{Business: "acct_platform", Secret: platformKey, Accounts: []string{"acct_demo", "acct_third"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +180,8 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 	}
 	f.ingest = &scripted{Ingester: g}
 	f.openControl(cfg.Now)
-	f.usage = &oracle{}
-	cfg.Sessions, cfg.Ingest, cfg.Control, cfg.Usage = f.sessions, f.ingest, f.control, f.usage
+	f.usage, f.events, f.webhooks = &oracle{}, &shelf{}, &postbox{states: map[string]webhook.State{}}
+	cfg.Sessions, cfg.Ingest, cfg.Control, cfg.Usage, cfg.Events, cfg.Webhooks = f.sessions, f.ingest, f.control, f.usage, f.events, f.webhooks
 	if f.srv, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +236,7 @@ func (f *fixture) token(key string) string {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	_, token, err := f.sessions.Mint(k)
+	_, token, err := f.sessions.Mint(k, k.Business)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -27,9 +27,9 @@ func (x *exchange) keyHash(use string) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-// idempotency is the request's Idempotency-Key with what it is used for: method, path and the parameters in x.form. It is
-// nil when there is no key.
-func (x *exchange) idempotency() (*control.Idempotency, *stripe.Error) {
+// idempotency is the request's Idempotency-Key with what it is used for: method, path and the parameters, which append
+// writes in one spelling. It is nil when there is no key.
+func (x *exchange) idempotency(appendParams func(dst []byte) []byte) (*control.Idempotency, *stripe.Error) {
 	key := x.header(hIdempotencyKey)
 	if len(key) == 0 {
 		return nil, nil
@@ -42,10 +42,21 @@ func (x *exchange) idempotency() (*control.Idempotency, *stripe.Error) {
 	text = append(append(text, ' '), x.route.path...)
 	text = append(append(text, 0), x.param...)
 	text = append(text, 0)
-	text = x.form.AppendCanonical(text)
+	text = appendParams(text)
 	x.answer = text
 	sum := sha256.Sum256(text)
 	return &control.Idempotency{API: x.version.String(), Key: string(key), Fingerprint: [16]byte(sum[:16])}, nil
+}
+
+// usedForChange says whether the request's Idempotency-Key has changed a meter or a destination, as far as this gateway has
+// read. It is asked about requests that do neither, so that the key was used for something else, whatever its fingerprint.
+func (s *Server) usedForChange(x *exchange) bool {
+	key := x.header(hIdempotencyKey)
+	if len(key) == 0 {
+		return false
+	}
+	_, used := s.cfg.Control.Replay(x.business, x.livemode, &control.Idempotency{API: x.version.String(), Key: string(key)})
+	return used
 }
 
 func (v apiVersion) String() string {

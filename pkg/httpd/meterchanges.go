@@ -19,27 +19,24 @@ const (
 
 // createMeter is POST /v1/billing/meters.
 func (s *Server) createMeter(x *exchange) *stripe.Error {
-	return s.changeMeter(x, func(*control.Snapshot) (*control.Change, *control.Meter, error) {
+	return s.changeMeter(x, func(*control.Snapshot) (*control.Change, error) {
 		n, err := newMeter(&x.form)
-		return &control.Change{Create: n}, nil, err
+		return &control.Change{Create: n}, err
 	})
 }
 
 // updateMeter is POST /v1/billing/meters/:id. Only the display name can be changed.
 func (s *Server) updateMeter(x *exchange) *stripe.Error {
-	return s.changeMeter(x, func(snapshot *control.Snapshot) (*control.Change, *control.Meter, error) {
+	return s.changeMeter(x, func(snapshot *control.Snapshot) (*control.Change, error) {
 		m, err := x.known(snapshot)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		name, err := x.form.Text("display_name", displayNameCharsMax)
+		name, err := x.form.Text("display_name", displayNameCharsMax) // without one the Idempotency-Key is used up all the same
 		if err == nil {
 			err = x.form.Unknown()
 		}
-		if err != nil || name == "" {
-			return nil, m, err
-		}
-		return &control.Change{Rename: &control.Rename{ID: m.ID, DisplayName: name}}, nil, nil
+		return &control.Change{Rename: &control.Rename{ID: m.ID, DisplayName: name}}, err
 	})
 }
 
@@ -50,15 +47,15 @@ func (s *Server) deactivateMeter(x *exchange) *stripe.Error { return s.setActive
 func (s *Server) reactivateMeter(x *exchange) *stripe.Error { return s.setActive(x, true) }
 
 func (s *Server) setActive(x *exchange, active bool) *stripe.Error {
-	return s.changeMeter(x, func(snapshot *control.Snapshot) (*control.Change, *control.Meter, error) {
+	return s.changeMeter(x, func(snapshot *control.Snapshot) (*control.Change, error) {
 		m, err := x.known(snapshot)
 		if err == nil {
 			err = x.form.Unknown()
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return &control.Change{Status: &control.StatusChange{ID: m.ID, Active: active}}, nil, nil
+		return &control.Change{Status: &control.StatusChange{ID: m.ID, Active: active}}, nil
 	})
 }
 
@@ -72,13 +69,12 @@ func (x *exchange) known(snapshot *control.Snapshot) (*control.Meter, error) {
 }
 
 // changeMeter answers a POST about meters. An Idempotency-Key is looked up before the parameters are judged: the same
-// request gets the answer that it got. want judges them, and returns the change, or the meter when there is nothing to
-// change; what it refuses is not kept under the key.
-func (s *Server) changeMeter(x *exchange, want func(*control.Snapshot) (*control.Change, *control.Meter, error)) *stripe.Error {
+// request gets the answer that it got. want judges them, and returns the change; what it refuses is not kept under the key.
+func (s *Server) changeMeter(x *exchange, want func(*control.Snapshot) (*control.Change, error)) *stripe.Error {
 	if r := s.openForm(x); r != nil {
 		return r
 	}
-	key, r := x.idempotency()
+	key, r := x.idempotency(x.form.AppendCanonical)
 	if r != nil {
 		return r
 	}
@@ -96,15 +92,12 @@ func (s *Server) changeMeter(x *exchange, want func(*control.Snapshot) (*control
 			return s.decided(x, v)
 		}
 	}
-	change, unchanged, err := want(snapshot)
+	change, err := want(snapshot)
 	if err != nil {
 		return syncRefusal(err)
 	}
-	if unchanged != nil {
-		return x.meter(unchanged)
-	}
 	change.Business, change.Livemode, change.Idempotency = x.business, x.livemode, key
-	v, r := s.propose(change)
+	v, r := s.propose(change, stripe.MetersUnavailable)
 	if r != nil {
 		return r
 	}

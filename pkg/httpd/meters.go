@@ -71,15 +71,8 @@ type paging struct {
 // paging reads the parameters that all lists have.
 func (x *exchange) paging() (p paging, err error) {
 	f := &x.form
-	limit, given, err := f.OptionalInteger("limit")
-	if err != nil {
+	if p.limit, err = limitParam(f, listDefault); err != nil {
 		return p, err
-	}
-	if !given {
-		limit = listDefault
-	}
-	if limit < 1 || limit > listMax {
-		return p, stripe.ParamInvalid("limit", "must be between 1 and 100")
 	}
 	after, _, err := f.Optional("starting_after")
 	if err != nil {
@@ -92,7 +85,22 @@ func (x *exchange) paging() (p paging, err error) {
 	if len(after) > 0 && len(before) > 0 {
 		return p, stripe.ParamInvalid("ending_before", "can not be given together with starting_after")
 	}
-	return paging{limit: int(limit), after: string(after), before: string(before)}, nil
+	p.after, p.before = string(after), string(before)
+	return p, nil
+}
+
+// limitParam is how many objects a list's page may have.
+func limitParam(f *stripe.Form, absent int) (int, error) {
+	limit, given, err := f.OptionalInteger("limit")
+	switch {
+	case err != nil:
+		return 0, err
+	case !given:
+		return absent, nil
+	case limit < 1 || limit > listMax:
+		return 0, stripe.ParamInvalid("limit", "must be between 1 and 100")
+	}
+	return int(limit), nil
 }
 
 // pageOf cuts a page out of a business's meters, which come and stay newest first. The cursor may be a meter of another
@@ -155,7 +163,9 @@ func (s *Server) openQuery(x *exchange) *stripe.Error {
 	if err := stripe.ParseForm(&x.form, queryOf(x.text(x.index.target))); err != nil {
 		return syncRefusal(err)
 	}
-	x.form.Ignore("expand")
+	if x.version == v1 { // v2 has no expansion
+		x.form.Ignore("expand")
+	}
 	return nil
 }
 

@@ -38,8 +38,9 @@ const (
 	limitSyncV1
 )
 
-// routes is every endpoint, with what a key needs for it (Stripe API reference, billing meters and meter events). The
-// routes of one path stand together.
+// routes is every endpoint, with what a key needs for it (Stripe API reference: billing meters, meter events, core events
+// and event destinations). The routes of one path stand together. What an event is about asks for more, see
+// typePermissions.
 var routes = [...]route{
 	{"meter_event_stream", post, "/v2/billing/meter_event_stream", v2, auth.MeterEventWrite, limitSession, (*Server).stream},
 	{"meter_event_session", post, "/v2/billing/meter_event_session", v2, auth.MeterEventWrite, limitNone, (*Server).session},
@@ -55,12 +56,28 @@ var routes = [...]route{
 	{"v1_meter_reactivate", post, "/v1/billing/meters/:id/reactivate", v1, auth.MeterWrite, limitNone, (*Server).reactivateMeter},
 	{"v1_event_summaries", get, "/v1/billing/meters/:id/event_summaries", v1, auth.MeterEventRead, limitNone, (*Server).eventSummaries},
 	{"v1_usage_event", get, "/v1/tollgate/usage_events/:identifier", v1, auth.MeterEventRead, limitNone, (*Server).usageEvent},
+	{"core_events_list", get, "/v2/core/events", v2, auth.EventRead, limitNone, (*Server).listEvents},
+	{"core_event_retrieve", get, "/v2/core/events/:id", v2, auth.EventRead, limitNone, (*Server).retrieveEvent},
+	{"core_event_resend", post, "/v2/core/events/:id/resend", v2, auth.EventRead | auth.WebhookWrite, limitNone, (*Server).resendEvent},
+	{"event_destinations_list", get, "/v2/core/event_destinations", v2, auth.WebhookRead, limitNone, (*Server).listDestinations},
+	{"event_destinations_create", post, "/v2/core/event_destinations", v2, auth.WebhookWrite, limitNone, (*Server).createDestination},
+	{"event_destination_retrieve", get, "/v2/core/event_destinations/:id", v2, auth.WebhookRead, limitNone, (*Server).retrieveDestination},
+	{"event_destination_update", post, "/v2/core/event_destinations/:id", v2, auth.WebhookWrite, limitNone, (*Server).updateDestination},
+	{"event_destination_delete", del, "/v2/core/event_destinations/:id", v2, auth.WebhookWrite, limitNone, (*Server).deleteDestination},
+	{"event_destination_enable", post, "/v2/core/event_destinations/:id/enable", v2, auth.WebhookWrite, limitNone, (*Server).enableDestination},
+	{"event_destination_disable", post, "/v2/core/event_destinations/:id/disable", v2, auth.WebhookWrite, limitNone, (*Server).disableDestination},
+	{"event_destination_ping", post, "/v2/core/event_destinations/:id/ping", v2, auth.WebhookWrite, limitNone, (*Server).pingDestination},
+	{routeRollSecret, post, "/v2/core/event_destinations/:id/roll_secret", v2, auth.WebhookWrite, limitNone, (*Server).rollSecret},
 }
 
 const (
 	get  = http.MethodGet
 	post = http.MethodPost
+	del  = http.MethodDelete
 )
+
+// routeRollSecret is the one change whose answer always shows the secret.
+const routeRollSecret = "event_destination_roll_secret"
 
 // noRoute stands for every other path.
 var noRoute = route{name: "other"}

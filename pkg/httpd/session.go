@@ -32,8 +32,11 @@ func (s *Server) session(x *exchange) *stripe.Error {
 			x.replayed()
 			return x.ok(append(x.answer[:0], kept...))
 		}
+		if s.usedForChange(x) {
+			return stripe.IdempotencyKeyReused()
+		}
 	}
-	session, token, err := s.cfg.Sessions.Mint(key)
+	session, token, err := s.cfg.Sessions.Mint(key, x.business)
 	if err != nil {
 		s.cfg.Notify(Notice{What: "a meter event session could not be opened", Err: err})
 		return stripe.Internal()

@@ -18,8 +18,10 @@ func (s *Server) open(x *exchange) (*reading, []byte, *stripe.Error) {
 	if x.version == v1 {
 		want = formBodies
 	}
-	if r := x.takes(want); r != nil {
-		return nil, nil, r
+	if len(x.body) > 0 { // of what kind an empty one is, is curl's business
+		if r := x.takes(want); r != nil {
+			return nil, nil, r
+		}
 	}
 	if _, r := s.authenticate(x); r != nil {
 		return nil, nil, r
@@ -130,9 +132,12 @@ func (s *Server) earlier(x *exchange, q *usage.VerdictQuery) usage.Verdict {
 	return v
 }
 
-// begin is what every synchronous request that writes begins with: its Idempotency-Key must not be at work elsewhere.
-// A caller that was not refused calls release when the request is decided.
+// begin is what every synchronous request that writes usage begins with: its Idempotency-Key must not be at work elsewhere,
+// nor have been used for something else. A caller that was not refused calls release when the request is decided.
 func (s *Server) begin(x *exchange) (release func(), r *stripe.Error) {
+	if s.usedForChange(x) {
+		return nil, stripe.IdempotencyKeyReused()
+	}
 	if x.version == v1 {
 		return s.inFlight.hold(x)
 	}

@@ -7,7 +7,9 @@ import (
 	"tollgate/pkg/control"
 	"tollgate/pkg/ingest"
 	"tollgate/pkg/stripe"
+	"tollgate/pkg/thinevent"
 	"tollgate/pkg/usage"
+	"tollgate/pkg/webhook"
 )
 
 // What the server asks of the rooms behind it. All methods may be called at once from many goroutines.
@@ -21,7 +23,7 @@ type Ingester interface {
 	SubmitAt(f *ingest.Frame) (ingest.Position, error)
 }
 
-// Control keeps the meters: a *control.Control.
+// Control keeps meters and event destinations: a *control.Control.
 type Control interface {
 	// Snapshot may trail what other gateways have decided; CaughtUp returns when it holds everything that was decided
 	// before the call.
@@ -41,6 +43,21 @@ type Usage interface {
 	Available(partition int32) error
 }
 
+// Events holds thin events: a *thinevent.Store.
+type Events interface {
+	// CaughtUp returns when what List and Get see has every event that was in the topic before the call.
+	CaughtUp(ctx context.Context) error
+	Get(business string, livemode bool, id string) (*thinevent.Event, error)
+	List(q *thinevent.Query) (thinevent.Page, error)
+	Append(ctx context.Context, events ...*thinevent.Event) error
+}
+
+// Webhooks delivers events: a *webhook.Courier.
+type Webhooks interface {
+	State(destination string) webhook.State
+	Resend(ctx context.Context, d *control.Destination, e *thinevent.Event) error
+}
+
 // caughtUp has the snapshot hold what any gateway has answered before.
 func (s *Server) caughtUp() (*control.Snapshot, *stripe.Error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ControlWaitMax)
@@ -51,18 +68,33 @@ func (s *Server) caughtUp() (*control.Snapshot, *stripe.Error) {
 	return s.cfg.Control.Snapshot(), nil
 }
 
-// propose asks for a change of a meter.
-func (s *Server) propose(change *control.Change) (control.Verdict, *stripe.Error) {
+// eventsCaughtUp has the index hold what any gateway has answered before.
+func (s *Server) eventsCaughtUp() *stripe.Error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.EventsWaitMax)
+	defer cancel()
+	if err := s.cfg.Events.CaughtUp(ctx); err != nil {
+		return stripe.EventsUnavailable()
+	}
+	return nil
+}
+
+// propose asks for a change of a meter or a destination; unavailable is what is said when that can not be had now.
+func (s *Server) propose(change *control.Change, unavailable func() *stripe.Error) (control.Verdict, *stripe.Error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ControlWaitMax)
 	defer cancel()
 	v, err := s.cfg.Control.Propose(ctx, *change)
+	return v, notWritten(err, unavailable)
+}
+
+// notWritten renders why a log did not take something that is not an event of usage; nil when it did.
+func notWritten(err error, unavailable func() *stripe.Error) *stripe.Error {
 	switch {
 	case err == nil:
-		return v, nil
+		return nil
 	case errors.Is(err, ingest.ErrUnavailable) && !errors.Is(err, ingest.ErrUnknown):
-		return v, stripe.MetersUnavailable()
+		return unavailable()
 	case errors.Is(err, ingest.ErrRefused) && !errors.Is(err, ingest.ErrUnknown):
-		return v, stripe.LogRefused()
+		return stripe.LogRefused()
 	}
-	return v, stripe.ChangeUnknown()
+	return stripe.ChangeUnknown()
 }
