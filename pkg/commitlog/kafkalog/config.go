@@ -67,6 +67,9 @@ type TopicConfig struct {
 	// Configs are Kafka's settings of a topic, such as retention.ms. A topic that exists keeps its own; a Notice tells
 	// where they differ.
 	Configs map[string]string
+	// Foreign says that the topic is others', and events are only put there. Nothing is told of its settings, and while it
+	// can not be had the log is ready all the same: appends to it are turned away.
+	Foreign bool
 }
 
 // Notice is a change of state worth a line in the log.

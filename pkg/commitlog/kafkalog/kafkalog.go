@@ -29,6 +29,7 @@
 package kafkalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,7 +164,7 @@ func (l *Log) admit(b *commitlog.Batch) (*partition, error) {
 	}
 	all := t.all()
 	if all == nil {
-		return nil, l.away
+		return nil, cmp.Or(l.away, fmt.Errorf("%w: topic %s is not there", commitlog.ErrUnavailable, b.Topic))
 	}
 	if b.Partition < 0 || int(b.Partition) >= len(all) {
 		return nil, fmt.Errorf("%w: topic %s has no partition %d", commitlog.ErrRefused, b.Topic, b.Partition)

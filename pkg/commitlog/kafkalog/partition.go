@@ -33,6 +33,15 @@ func (t *topic) all() []*partition {
 	return nil
 }
 
+// fix gives a topic its partitions. Log.mu is held.
+func (t *topic) fix(n int) {
+	partitions := make([]*partition, n)
+	for j := range partitions {
+		partitions[j] = &partition{topic: t, number: int32(j), leader: -1, producer: recordbatch.NoProducer}
+	}
+	t.partitions.Store(&partitions)
+}
+
 // partition is the queue of batches of one partition, of which only the first is ever on its way.
 //
 // Log.mu guards all of it, with one exception: between lane.take, which sets flying, and the end of that attempt,

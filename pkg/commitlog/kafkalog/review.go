@@ -55,7 +55,7 @@ func (l *Log) review(now time.Time) {
 					l.stall(p, nil)
 				}
 			}
-			if p.stalled != nil {
+			if p.stalled != nil && !t.config.Foreign {
 				stalled++
 				example = p
 			}
@@ -100,7 +100,7 @@ func (l *Log) promising(now time.Time) bool {
 		promises := func(p *partition) bool {
 			return p.stalled == nil && l.brokers[p.leader] != nil && !p.short() && !suspects[p.leader]
 		}
-		if slices.ContainsFunc(t.all(), isStalled) && !slices.ContainsFunc(t.all(), promises) {
+		if !t.config.Foreign && slices.ContainsFunc(t.all(), isStalled) && !slices.ContainsFunc(t.all(), promises) {
 			return false
 		}
 	}

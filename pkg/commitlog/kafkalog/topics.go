@@ -1,6 +1,7 @@
 package kafkalog
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,10 +17,11 @@ import (
 
 // Error codes that only matter here.
 const (
-	codeUnknownTopic   = 3
-	codeTopicExists    = 36
-	resourceTopic      = 2 // of DescribeConfigs
-	createTopicTimeout = 2000
+	codeUnknownTopic       = 3
+	codeLeaderNotAvailable = 5
+	codeTopicExists        = 36
+	resourceTopic          = 2 // of DescribeConfigs
+	createTopicTimeout     = 2000
 )
 
 // adminErrors names answers that no produce request gets.
@@ -41,6 +43,8 @@ func (c *control) makeMissing(picture *metadata.Response) error {
 		case t == nil:
 		case seen.ErrorCode == codeUnknownTopic:
 			missing = append(missing, t.config)
+		case t.config.Foreign:
+			c.saidOf(seen)
 		case seen.ErrorCode != 0:
 			return fmt.Errorf("topic %s: %w", seen.Name, describe(seen.ErrorCode, ""))
 		default:
@@ -51,6 +55,48 @@ func (c *control) makeMissing(picture *metadata.Response) error {
 		return nil
 	}
 	return c.create(picture, missing)
+}
+
+// makeForeign makes the topics of others that are missing and were never there: that one can not be made at the start must
+// not keep it away for good.
+func (c *control) makeForeign(picture *metadata.Response) error {
+	var missing []TopicConfig
+	for i := range picture.Topics {
+		seen := &picture.Topics[i]
+		t := c.log.topics[seen.Name]
+		switch {
+		case t == nil || !t.config.Foreign || t.all() != nil:
+		case seen.ErrorCode == codeUnknownTopic:
+			missing = append(missing, t.config)
+		default:
+			c.saidOf(seen)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return c.create(picture, missing)
+}
+
+// saidOf tells why a topic of others can not be used, unless that is over in a moment.
+func (c *control) saidOf(seen *metadata.ResponseTopic) {
+	if seen.ErrorCode != 0 && seen.ErrorCode != codeLeaderNotAvailable {
+		c.differs(seen.Name, "it can not be used: %v", describe(seen.ErrorCode, ""))
+	}
+}
+
+// whole tells why a topic's partitions are not all known yet. Metadata lists them in any order, and may for a moment leave
+// out some of a new topic.
+func whole(seen *metadata.ResponseTopic) error {
+	if seen.ErrorCode != 0 || len(seen.Partitions) == 0 {
+		return fmt.Errorf("topic %s: %w", seen.Name, errors.Join(errBeingMade, describe(seen.ErrorCode, "")))
+	}
+	for _, p := range seen.Partitions {
+		if int(p.PartitionIndex) >= len(seen.Partitions) {
+			return fmt.Errorf("topic %s: %w: partition %d of %d", seen.Name, errBeingMade, p.PartitionIndex, len(seen.Partitions))
+		}
+	}
+	return nil
 }
 
 // mayProduce asks for a producer id that nobody uses: a right that is missing should show before the first append does.
@@ -98,6 +144,10 @@ func (c *control) create(picture *metadata.Response, missing []TopicConfig) erro
 			c.log.notify(Notice{NoticeTopicCreated, made.Name, "made, since it was missing"})
 		case codeTopicExists: // another gateway was faster
 		default:
+			if t := c.log.topics[made.Name]; t != nil && t.config.Foreign {
+				c.differs(made.Name, "it is missing and can not be made: %v", describe(made.ErrorCode, made.ErrorMessage))
+				continue
+			}
 			return fmt.Errorf("making topic %s: %w", made.Name, describe(made.ErrorCode, made.ErrorMessage))
 		}
 	}
@@ -140,7 +190,7 @@ func (c *control) noteGrown(picture *metadata.Response) {
 	for i := range picture.Topics {
 		seen := &picture.Topics[i]
 		t := c.log.topics[seen.Name]
-		if t == nil {
+		if t == nil || t.config.Foreign {
 			continue
 		}
 		if n, had := len(seen.Partitions), len(t.all()); n > had && had > 0 {
@@ -198,7 +248,7 @@ func (c *control) readSettings(picture *metadata.Response) error {
 		resource := &answer.(*describeconfigs.Response).Resources[i]
 		t := c.log.topics[resource.ResourceName]
 		switch {
-		case t == nil:
+		case t == nil, t.config.Foreign && resource.ErrorCode != 0:
 		case resource.ErrorCode == codeUnknownTopic:
 			return fmt.Errorf("topic %s: %w", resource.ResourceName, errBeingMade)
 		case resource.ErrorCode != 0:
@@ -222,7 +272,7 @@ func (c *control) readSettings(picture *metadata.Response) error {
 func (c *control) apply(t *topic, settings map[string]string, copies int) {
 	name := t.config.Name
 	if limit, err := strconv.Atoi(settings["max.message.bytes"]); err == nil && limit < c.log.config.BatchBytesMax {
-		if limit <= recordbatch.HeaderBytes {
+		if limit <= recordbatch.HeaderBytes && !t.config.Foreign {
 			c.differs(name, "max.message.bytes is %d: no batch fits", limit)
 		}
 		t.batchBytesMax.Store(int64(limit))
@@ -232,6 +282,9 @@ func (c *control) apply(t *topic, settings map[string]string, copies int) {
 		c.log.mu.Lock()
 		t.inSyncMin = inSyncMin
 		c.log.mu.Unlock()
+	}
+	if t.config.Foreign {
+		return
 	}
 	switch {
 	case copies == 1:

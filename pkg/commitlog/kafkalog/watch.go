@@ -11,8 +11,6 @@ import (
 
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/metadata"
-
-	"tollgate/pkg/recordbatch"
 )
 
 const (
@@ -111,6 +109,10 @@ func (l *Log) watchHeard(err error, pause time.Duration) (wait time.Duration, as
 	wait = l.config.MetadataInterval
 	for _, t := range l.topics {
 		for _, p := range t.all() {
+			if p.leader < 0 && t.config.Foreign {
+				wait = min(wait, watchPauseMax)
+				continue
+			}
 			if p.leader < 0 {
 				return electionPause, false
 			}
@@ -149,6 +151,8 @@ func (c *control) look() error {
 		if picture, err = c.learn(); err != nil {
 			return err
 		}
+	} else if err := c.makeForeign(picture); err != nil {
+		return err
 	}
 	c.log.install(picture)
 	c.noteGrown(picture)
@@ -248,33 +252,24 @@ func (c *control) learn() (picture *metadata.Response, err error) {
 
 var errBeingMade = errors.New("the topic is being made")
 
-// adopt fixes the partitions of all topics, once. It fails while one is not there yet.
+// adopt fixes the partitions of all topics of ours, once. It fails while one is not there yet.
 func (l *Log) adopt(picture *metadata.Response) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range picture.Topics {
 		seen := &picture.Topics[i]
-		if seen.ErrorCode != 0 || len(seen.Partitions) == 0 {
-			return fmt.Errorf("topic %s: %w", seen.Name, errors.Join(errBeingMade, describe(seen.ErrorCode, "")))
+		if t := l.topics[seen.Name]; t == nil || t.config.Foreign {
+			continue // install has it once it is there
 		}
-		// Metadata lists partitions in any order, and may for a moment leave out some of a new topic.
-		for _, p := range seen.Partitions {
-			if int(p.PartitionIndex) >= len(seen.Partitions) {
-				return fmt.Errorf("topic %s: %w: partition %d of %d", seen.Name, errBeingMade, p.PartitionIndex, len(seen.Partitions))
-			}
+		if err := whole(seen); err != nil {
+			return err
 		}
 	}
 	for i := range picture.Topics {
 		seen := &picture.Topics[i]
-		t := l.topics[seen.Name]
-		if t == nil {
-			continue
+		if t := l.topics[seen.Name]; t != nil && !t.config.Foreign {
+			t.fix(len(seen.Partitions))
 		}
-		partitions := make([]*partition, len(seen.Partitions))
-		for j := range partitions {
-			partitions[j] = &partition{topic: t, number: int32(j), leader: -1, producer: recordbatch.NoProducer}
-		}
-		t.partitions.Store(&partitions)
 	}
 	l.configured, l.answered = true, time.Now()
 	return nil
@@ -300,6 +295,9 @@ func (l *Log) install(picture *metadata.Response) {
 		t := l.topics[seen.Name]
 		if t == nil || seen.ErrorCode != 0 {
 			continue // as before: a broker that has just come back may not know its topics yet
+		}
+		if t.all() == nil && t.config.Foreign && whole(seen) == nil {
+			t.fix(len(seen.Partitions))
 		}
 		all := t.all()
 		for _, s := range seen.Partitions {
