@@ -98,6 +98,7 @@ func (c *Config) check() error {
 	k.publicTLS()
 	k.kafka()
 	k.journal()
+	k.webhooks()
 	k.businesses()
 	k.defaultKeyRule()
 	return k.err
@@ -225,7 +226,9 @@ func (k *checker) businesses() {
 		}
 		ids[b.ID] = true
 		for j, key := range b.Keys {
-			k.apiKey(fmt.Sprintf("%s.keys[%d]", at, j), b.ID, key, keys)
+			here := fmt.Sprintf("%s.keys[%d]", at, j)
+			k.apiKey(here, b.ID, key, keys)
+			k.accounts(here, b.ID, key)
 		}
 		k.meters(at, b.Meters)
 		k.between(at+".limits.events_per_second", int64(b.Limits.EventsPerSecond), 0, eventsPerSecMax)

@@ -33,7 +33,7 @@ func (c *Config) withoutSecrets() Config {
 	for i, b := range c.Businesses {
 		keys := make([]KeyConfig, len(b.Keys))
 		for j, k := range b.Keys {
-			keys[j] = KeyConfig{Key: k.Key[:min(len("sk_test_"), len(k.Key))] + "…", Permissions: k.Permissions}
+			keys[j] = KeyConfig{Key: k.Key[:min(len("sk_test_"), len(k.Key))] + "…", Permissions: k.Permissions, Accounts: k.Accounts}
 		}
 		b.Keys = keys
 		p.Businesses[i] = b

@@ -35,6 +35,7 @@ type Config struct {
 	TLS        TLSConfig        `yaml:"tls"`
 	Kafka      KafkaConfig      `yaml:"kafka"`
 	Journal    JournalConfig    `yaml:"journal"`
+	Webhooks   WebhooksConfig   `yaml:"webhooks"`
 	Businesses []BusinessConfig `yaml:"businesses"`
 
 	from origins // where each key was set, for messages
@@ -95,6 +96,16 @@ type UsageConfig struct {
 	MemoryBytes int64 `yaml:"memory_bytes"`
 }
 
+// WebhooksConfig is about the delivery of thin events to event destinations.
+type WebhooksConfig struct {
+	// AllowNetworks are networks, as CIDR, that destinations may be in although they are not public.
+	AllowNetworks []string `yaml:"allow_networks"`
+	// AutoDisableAfter is how long nothing but failure disables a destination; 0: never.
+	AutoDisableAfter Duration `yaml:"auto_disable_after"`
+	// KafkaTopics are topics of others that a destination of type kafka_topic may name.
+	KafkaTopics []string `yaml:"kafka_topics"`
+}
+
 // BusinessConfig is one tenant: its keys, the spread of its hot meters, its limits.
 type BusinessConfig struct {
 	ID     string        `yaml:"id"`
@@ -103,10 +114,12 @@ type BusinessConfig struct {
 	Limits LimitsConfig  `yaml:"limits"`
 }
 
-// KeyConfig is one API key. A secret key (sk_) may do everything, a restricted one (rk_) what Permissions lists.
+// KeyConfig is one API key. A secret key (sk_) may do everything, a restricted one (rk_) what Permissions lists. Accounts
+// are the other businesses that a request with the key may act for, by Stripe-Context or Stripe-Account.
 type KeyConfig struct {
 	Key         string   `yaml:"key"`
 	Permissions []string `yaml:"permissions"`
+	Accounts    []string `yaml:"accounts"`
 }
 
 // MeterConfig spreads a hot meter over several partitions by customer.
@@ -147,6 +160,7 @@ func defaults() Config {
 			Retention:    durationOf(defaultRetention),
 			SegmentBytes: 256 << 20,
 		},
+		Webhooks: WebhooksConfig{AutoDisableAfter: durationOf(72 * time.Hour)},
 	}
 }
 

@@ -175,6 +175,21 @@ func TestConfigurationErrorsNamePlaceValueReasonAndRemedy(t *testing.T) {
 	f("advertised and not listening", kafka+"internal_advertise: 10.0.0.5:9191\n", settings{}, "gateway.yaml:2", "without internal_listen")
 	f("advertised nonsense", kafka+secret+"internal_listen: 0.0.0.0:9191\n", settings{InternalAdvertise: "here"}, "GATEWAY_INTERNAL_ADVERTISE", "HOST:PORT")
 	f("little memory", "usage: {memory_bytes: 1000}\n", settings{}, "gateway.yaml:1", "usage.memory_bytes")
+	f("network", "webhooks:\n  allow_networks:\n    - 10.0.0.0/8\n    - 10.0.0.5\n", settings{}, "gateway.yaml:4", "webhooks.allow_networks[1]", `"10.0.0.5"`, "10.1.2.3/32")
+	f("network with bits behind", "webhooks: {allow_networks: [10.0.0.5/8]}\n", settings{}, "gateway.yaml:1", "10.0.0.0/8 for the network, or 10.0.0.5/32")
+	f("network in two forms", "webhooks: {allow_networks: [\"::ffff:10.0.0.0/104\"]}\n", settings{}, "write it as IPv4")
+	f("auto disable", "webhooks: {auto_disable_after: 5s}\n", settings{}, "gateway.yaml:1", "webhooks.auto_disable_after", `"5s"`)
+	f("auto disable nonsense", "webhooks: {auto_disable_after: never}\n", settings{}, "webhooks.auto_disable_after", "is no duration")
+	f("topics without Kafka", "webhooks: {kafka_topics: [company.events]}\n", settings{}, "gateway.yaml:1", "webhooks.kafka_topics", "kafka.brokers")
+	f("our topic", kafka+"webhooks:\n  kafka_topics:\n    - company.events\n    - tollgate.events\n", settings{}, "gateway.yaml:5", "kafka_topics[1]", "of the gateway itself")
+	f("Kafka's topic", kafka+"webhooks: {kafka_topics: [__consumer_offsets]}\n", settings{}, "of Kafka itself")
+	f("empty topic", kafka+"webhooks: {kafka_topics: [\"\"]}\n", settings{}, "kafka_topics[0]", "is empty", "company.events")
+	f("topic with a slash", kafka+"webhooks: {kafka_topics: [a/b]}\n", settings{}, "is no topic name")
+	f("topic twice", kafka+"webhooks: {kafka_topics: [a, a]}\n", settings{}, "kafka_topics[1]", "stands twice")
+	f("account with slash", "businesses:\n  - id: a\n    keys:\n      - key: sk_test_1\n        accounts:\n          - acct_b\n          - a/b\n", settings{},
+		"gateway.yaml:7", "keys[0].accounts[1]", `"a/b"`)
+	f("own account", "businesses:\n  - {id: a, keys: [{key: sk_test_1, accounts: [a]}]}\n", settings{}, "the key's own business")
+	f("account twice", "businesses:\n  - {id: a, keys: [{key: sk_test_1, accounts: [b, b]}]}\n", settings{}, "accounts[1]", "stands twice")
 	f("no file", "", settings{Config: "/nope/gateway.yaml"}, "/nope/gateway.yaml", "no such file")
 }
 
@@ -208,6 +223,32 @@ func TestExamplesOfTheHelpAreOfTheGrammar(t *testing.T) {
 				t.Errorf("%s: %s: exit %d, %s", command, line, code, out.String())
 			}
 		}
+	}
+}
+
+func TestWebhooksAndAccountsAreReadPrintedAndHanded(t *testing.T) {
+	c, err := loadText(t, "kafka: {brokers: [\"a:9092\"]}\nwebhooks: {allow_networks: [10.0.0.0/8, \"fd00::/8\"], auto_disable_after: 0s, kafka_topics: [company.events]}\n"+
+		"businesses: [{id: a, keys: [{key: sk_test_1, accounts: [acct_b]}]}]\n", settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Webhooks.networks(); len(n) != 2 || n[0].String() != "10.0.0.0/8" || n[1].String() != "fd00::/8" || c.Webhooks.autoDisable() >= 0 {
+		t.Errorf("networks %v, disabled after %v", n, c.Webhooks.autoDisable())
+	}
+	if _, ok := c.policy().Businesses["acct_b"]; !ok {
+		t.Error("a connected account has no budget of its own")
+	}
+	var out strings.Builder
+	if code := (&Main{Stdout: &out, Stderr: &out}).Run([]string{"check-config", "--config", c.from.path}); code != exitOK {
+		t.Fatalf("exit %d: %s", code, out.String())
+	}
+	for _, want := range []string{"- 10.0.0.0/8", "auto_disable_after: 0s", "- company.events", "- acct_b"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if d := defaults(); d.Webhooks.autoDisable() != 72*time.Hour {
+		t.Errorf("by default a destination is disabled after %v", d.Webhooks.autoDisable())
 	}
 }
 

@@ -18,7 +18,7 @@ func (g *gateway) counting() fleet.Worker {
 	return g.usage
 }
 
-var errDisabled = errors.New("this gateway counts nothing, since usage.disabled is set")
+var errDisabled = errors.New("this gateway counts and delivers nothing, since usage.disabled is set")
 
 // noWorker stands for the worker of a gateway that has none. All that is asked of it is asked of others.
 type noWorker struct{}

@@ -13,7 +13,16 @@ import (
 func (c *Config) usageTopic() string   { return c.Kafka.TopicPrefix + "usage" }
 func (c *Config) controlTopic() string { return c.Kafka.TopicPrefix + "control" }
 func (c *Config) cursorsTopic() string { return c.Kafka.TopicPrefix + "cursors" }
+func (c *Config) eventsTopic() string  { return c.Kafka.TopicPrefix + "events" }
 func (c *Config) workerGroup() string  { return c.Kafka.TopicPrefix + "usage-worker" }
+
+// courierGroup is the group of the gateways of which one delivers thin events.
+func (c *Config) courierGroup() string { return c.Kafka.TopicPrefix + "webhook-courier" }
+
+// ourTopics are the names that no topic of others may have.
+func (c *Config) ourTopics() []string {
+	return []string{c.usageTopic(), c.controlTopic(), c.eventsTopic(), c.cursorsTopic()}
+}
 
 // onKafka tells which log it is: Kafka, which gateways share, or the journal, which belongs to one.
 func (c *Config) onKafka() bool { return len(c.Kafka.Brokers) > 0 }
@@ -51,8 +60,8 @@ func (c *Config) watched() []string {
 	return files
 }
 
-// policy is limits and spreads. Every business is named in it, also one that has the defaults: each has a budget and a
-// counter of its own.
+// policy is limits and spreads. Every business is named in it, also one that has the defaults or that is a connected
+// account of another and nothing else: each has a budget and a counter of its own.
 func (c *Config) policy() *httpd.Policy {
 	p := &httpd.Policy{Businesses: make(map[string]httpd.Business, len(c.Businesses)+1)}
 	p.Businesses[defaultBusiness] = httpd.Business{}
@@ -66,6 +75,15 @@ func (c *Config) policy() *httpd.Policy {
 				Events: b.Limits.EventsPerSecond, StreamEvents: b.Limits.StreamEventsPerSecond, SyncEvents: b.Limits.SyncEventsPerSecond,
 			},
 			Spread: spread,
+		}
+	}
+	for _, b := range c.Businesses {
+		for _, k := range b.Keys {
+			for _, account := range k.Accounts {
+				if _, ok := p.Businesses[account]; !ok {
+					p.Businesses[account] = httpd.Business{}
+				}
+			}
 		}
 	}
 	return p

@@ -1,29 +1,23 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 )
 
 // fateCommand asks a running gateway what became of an event, as an application could: over the public API.
 type fateCommand struct {
-	Identifier string        `arg:"" help:"The event's identifier."`
-	EventName  string        `help:"The meter's event name; without it every meter is asked." placeholder:"NAME"`
-	URL        string        `name:"url" help:"The gateway's public address (default ${default})." default:"http://127.0.0.1:8080" env:"GATEWAY_URL" placeholder:"URL"`
-	Key        string        `help:"A secret key, or a restricted one with billing_meter_event_read. Without it the environment's TOLLGATE_KEY or STRIPE_API_KEY, or the key that the gateway made itself." placeholder:"KEY"`
-	DataDir    string        `help:"Where the key that the gateway made is (default ${default})." default:"./data" env:"GATEWAY_DATA_DIR" placeholder:"DIR"`
-	Timeout    time.Duration `help:"How long to wait for each answer." default:"15s"`
+	Identifier string `arg:"" help:"The event's identifier."`
+	EventName  string `help:"The meter's event name; without it every meter is asked." placeholder:"NAME"`
+	apiAccess  `embed:"" set:"needs=billing_meter_event_read"`
 }
 
-// What `gateway fate` ends with, beside exitOK: a script asks "is it there", and that it is not is no failure to look.
+// What the commands that ask a running gateway end with, beside exitOK: a script asks "is it there", and that it is not is
+// no failure to look.
 const (
 	exitNotFound = 1
 	exitUnknown  = 2
@@ -37,9 +31,6 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
-
-// fateBytesMax bounds an answer.
-const fateBytesMax = 4 << 20
 
 // eventFate is the answer of the API about one event.
 type eventFate struct {
@@ -75,11 +66,10 @@ func (c *fateCommand) Run(m *Main) error {
 
 // ask prints what each meter knows of the event. asOf is up to when the gateway that knows least has looked.
 func (c *fateCommand) ask(w io.Writer) (found bool, asOf string, err error) {
-	key, err := c.key()
+	api, err := c.client()
 	if err != nil {
 		return false, "", err
 	}
-	api := &apiClient{base: strings.TrimRight(c.URL, "/"), key: key, http: &http.Client{Timeout: c.Timeout}}
 	names := []string{c.EventName}
 	if c.EventName == "" {
 		if names, err = api.meters(); err != nil {
@@ -102,64 +92,6 @@ func (c *fateCommand) ask(w io.Writer) (found bool, asOf string, err error) {
 		}
 	}
 	return found, api.asOf, nil
-}
-
-// key is the API key to ask with.
-func (c *fateCommand) key() (string, error) {
-	for _, key := range []string{c.Key, os.Getenv("TOLLGATE_KEY"), os.Getenv("STRIPE_API_KEY")} {
-		if key != "" {
-			return key, nil
-		}
-	}
-	path := filepath.Join(c.DataDir, defaultKeyFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("no API key: %w; give --key, or set TOLLGATE_KEY", err)
-	}
-	return strings.TrimSpace(string(text)), nil
-}
-
-// apiClient asks the public API.
-type apiClient struct {
-	base, key string
-	http      *http.Client
-	asOf      string // the earliest Tollgate-As-Of of all answers
-}
-
-// get asks for one object. status is 0 when there was no answer, and then err says why.
-func (a *apiClient) get(path string, answer any) (status int, err error) {
-	req, err := http.NewRequest(http.MethodGet, a.base+path, nil)
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Authorization", "Bearer "+a.key)
-	res, err := a.http.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("%w; does the gateway run, and is this its --url?", err)
-	}
-	defer res.Body.Close()
-	if at := res.Header.Get("Tollgate-As-Of"); at != "" && (a.asOf == "" || at < a.asOf) { // all have one width
-		a.asOf = at
-	}
-	text, err := io.ReadAll(io.LimitReader(res.Body, fateBytesMax))
-	if err != nil {
-		return 0, err
-	}
-	if res.StatusCode != http.StatusOK {
-		var refusal struct {
-			Error struct {
-				Code, Message string
-			}
-		}
-		if json.Unmarshal(text, &refusal) != nil || refusal.Error.Message == "" {
-			return res.StatusCode, fmt.Errorf("%s%s answered %s, and not as a gateway does", a.base, path, res.Status)
-		}
-		return res.StatusCode, errors.New(refusal.Error.Message)
-	}
-	if err := json.Unmarshal(text, answer); err != nil {
-		return res.StatusCode, fmt.Errorf("%s%s: %w", a.base, path, err)
-	}
-	return res.StatusCode, nil
 }
 
 // meters lists the event names of all meters of the key's business and mode.

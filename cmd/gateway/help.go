@@ -43,6 +43,18 @@ gateway state rebuild --data-dir ./data`,
 	"gateway fate": `
 gateway fate req-123 --event-name api_requests
 gateway fate req-123 --url http://127.0.0.1:8080 --key sk_test_123`,
+	"gateway listen": `
+gateway listen     # prints thin events of the gateway on this machine
+gateway listen --forward-to http://localhost:3000/webhook --key sk_test_123
+gateway listen --events v1.billing.meter.error_report_triggered --print-json`,
+	"gateway events": `
+gateway events list --limit 5
+gateway events resend evt_test_123 --destination ed_test_456`,
+	"gateway events list": `
+gateway events list --key sk_test_123
+gateway events list --events v1.billing.meter.no_meter_found --print-json`,
+	"gateway events resend": `
+gateway events resend evt_test_123 --destination ed_test_456 --key sk_test_123`,
 	"gateway health": `
 gateway health
 gateway health --live --admin-listen 127.0.0.1:9090`,

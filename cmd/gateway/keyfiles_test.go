@@ -50,7 +50,7 @@ func TestSessionKeysRotateDailyAndRefuseNoToken(t *testing.T) {
 	}
 	key, _ := keys.Authenticate([]byte("Bearer sk_test_1"))
 	now = start.Add(sessionKeysLife - time.Second)
-	_, token, err := sessions.Mint(key)
+	_, token, err := sessions.Mint(key, key.Business)
 	if err != nil {
 		t.Fatal(err)
 	}

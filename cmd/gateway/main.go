@@ -3,7 +3,7 @@
 //
 // It is one process and one order of rooms, built top down and closed bottom up:
 //
-//	data dir lock → log (journal | kafkalog) → control → usage → fleet → ingest → auth → httpd → admin listener
+//	data dir lock → log (journal | kafkalog) → control → thinevent → usage → webhook → fleet → ingest → auth → httpd → admin
 //
 // Here, and only here, is configuration read, are lines logged, signals taken and files of keys written. Main is an
 // object so that a test can run the whole program in its own process:
@@ -33,7 +33,7 @@ const (
 	exitFailed = 1 // it ran and failed: a fault of disk or network, a drain that did not finish in time
 	exitUsage  = 2 // it did not run: flags or configuration are wrong
 	exitForced = 3 // a second signal cut the drain short
-	// gateway fate has codes of its own: exitNotFound, exitUnknown.
+	// gateway fate and gateway events have codes of their own: exitNotFound, exitUnknown.
 )
 
 // Main is one run of the program.
@@ -57,6 +57,8 @@ type commandLine struct {
 	Journal     journalCommand     `cmd:"" help:"Look at or repair the embedded journal."`
 	State       stateCommand       `cmd:"" help:"Check or rebuild what the gateway has counted."`
 	Fate        fateCommand        `cmd:"" help:"Ask a running gateway what became of an event."`
+	Events      eventsCommand      `cmd:"" help:"List thin events of a running gateway, or have one delivered again."`
+	Listen      listenCommand      `cmd:"" help:"Print thin events of a running gateway as they come, and forward them: a developer's loop."`
 	Health      healthCommand      `cmd:"" help:"Ask a running gateway whether it is ready; for container health checks."`
 	Version     versionCommand     `cmd:"" help:"Print the version and exit."`
 }

@@ -27,7 +27,7 @@ func (g *gateway) openLog() error {
 	if g.cfg.onKafka() {
 		log, err := g.openKafka()
 		if err == nil {
-			g.events = log
+			g.commitLog = log
 		}
 		return err
 	}
@@ -36,7 +36,7 @@ func (g *gateway) openLog() error {
 		return fmt.Errorf("%w; the data dir and all in it must belong to the gateway's user", err)
 	}
 	if err == nil {
-		g.events = log
+		g.commitLog = log
 	}
 	return err
 }
@@ -55,6 +55,14 @@ func (g *gateway) openJournal() (*journal.Journal, error) {
 				Name: g.cfg.controlTopic(), Partitions: 1, Compact: true, CompactAge: g.cfg.controlKept(),
 				SegmentBytes: min(j.SegmentBytes, controlSegmentBytes),
 			},
+			{
+				Name: g.cfg.eventsTopic(), Partitions: 1, RetentionAge: eventsKept,
+				SegmentBytes: min(j.SegmentBytes, smallSegmentBytes),
+			},
+			{
+				Name: g.cfg.cursorsTopic(), Partitions: 1, Compact: true,
+				SegmentBytes: min(j.SegmentBytes, smallSegmentBytes),
+			},
 		},
 		SegmentBytes: j.SegmentBytes,
 		ReserveBytes: j.ReserveBytes,
@@ -63,8 +71,13 @@ func (g *gateway) openJournal() (*journal.Journal, error) {
 	})
 }
 
-// controlSegmentBytes is the size of a segment of the control topic: many thousands of meters.
-const controlSegmentBytes = 16 << 20
+const (
+	// controlSegmentBytes is the size of a segment of the control topic: many thousands of meters.
+	controlSegmentBytes = 16 << 20
+	// smallSegmentBytes is that of events and cursors, of which the latter is read whole at each start: what is superseded
+	// goes with the segments that are closed.
+	smallSegmentBytes = 4 << 20
+)
 
 // notifyJournal logs what happened to a file. Whether appends are taken is not repeated here, see logReadiness.
 func (g *gateway) notifyJournal(n journal.Notice) {
@@ -80,8 +93,7 @@ func (g *gateway) notifyJournal(n journal.Notice) {
 	line.Str(logRoom, "journal").Str(logFile, n.File).Int64(logBytes, n.Bytes).AnErr(logReason, n.Err).Msg(string(n.What))
 }
 
-// topics are the four topics of a cluster, one for each lifetime (D14). Events is not written by this version; it is made
-// as well, so that whoever may create topics has to be asked once.
+// topics are the four topics of a cluster, one for each lifetime (D14), and those of others that events are delivered to.
 func (c *Config) topics() []kafkalog.TopicConfig {
 	topic := func(name string, partitions int, configs map[string]string) kafkalog.TopicConfig {
 		if c.Kafka.ReplicationFactor >= 3 {
@@ -103,16 +115,20 @@ func (c *Config) topics() []kafkalog.TopicConfig {
 		}
 		return configs
 	}
-	return []kafkalog.TopicConfig{
+	topics := []kafkalog.TopicConfig{
 		topic("usage", c.Kafka.Partitions, kept(c.Kafka.Retention.Duration)),
 		topic("control", 1, compacted(c.controlKept())),
-		topic("events", 1, kept(eventsRetention)),
+		topic("events", 1, kept(eventsKept)),
 		topic("cursors", 1, compacted(0)),
 	}
+	for _, name := range c.Webhooks.KafkaTopics {
+		topics = append(topics, kafkalog.TopicConfig{Name: name, Foreign: true})
+	}
+	return topics
 }
 
-// eventsRetention is how long Stripe keeps thin events.
-const eventsRetention = 30 * 24 * time.Hour
+// eventsKept is how long the log keeps thin events. They can be retrieved for 30 days; the day beyond is for clocks.
+const eventsKept = 31 * 24 * time.Hour
 
 func (g *gateway) openKafka() (*kafkalog.Log, error) {
 	k := &g.cfg.Kafka

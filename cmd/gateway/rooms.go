@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,9 @@ import (
 	"tollgate/pkg/fleet"
 	"tollgate/pkg/httpd"
 	"tollgate/pkg/ingest"
+	"tollgate/pkg/thinevent"
 	"tollgate/pkg/usage"
+	"tollgate/pkg/webhook"
 )
 
 // gateway is the open rooms. open builds them top down; drain closes them bottom up.
@@ -31,37 +34,46 @@ import (
 // of it is atomic.
 type gateway struct {
 	cfg      *Config
+	started  *Config // as at the start: what needs a restart is read there, by other goroutines as well
 	log      zerolog.Logger
 	registry *metrics.Registry
 
-	lock     io.Closer
-	events   commitlog.Log
-	control  *control.Control
-	usage    *usage.Worker
-	worker   *worker
-	fleet    *fleet.Fleet
-	ingest   *ingest.Ingester
-	sessions *auth.Sessions
-	signing  *auth.SigningKeys
-	http     *httpd.Server
-	public   net.Listener
-	admin    *admin
+	// name is this process's among all gateways, new for each start.
+	name string
+
+	lock      io.Closer
+	commitLog commitlog.Log
+	control   *control.Control
+	events    *thinevent.Store
+	usage     *usage.Worker
+	counter   *worker // runs usage
+	courier   *webhook.Courier
+	deliverer *worker // runs courier
+	fleet     *fleet.Fleet
+	ingest    *ingest.Ingester
+	sessions  *auth.Sessions
+	signing   *auth.SigningKeys
+	http      *httpd.Server
+	public    net.Listener
+	admin     *admin
 
 	cert     atomic.Pointer[tls.Certificate]
 	draining atomic.Bool
-	// controlFault is when it was last logged that the control topic can not be read, in Unix milliseconds.
-	controlFault atomic.Int64
-	sharing      sharing
-	served       chan error // what the public listener ended with
+	delivers atomic.Bool // the group of the courier has given this gateway the work
+	// faults are those of rooms that try on by themselves.
+	faults  faults
+	sharing sharing
+	served  chan error // what the public listener ended with
 
 	defaultKey, defaultKeyPath string // set when no key is configured
 }
 
 // open builds every room. On an error nothing is left open.
 func open(cfg *Config, log zerolog.Logger) (*gateway, error) {
-	g := &gateway{cfg: cfg, log: log, registry: metrics.New(), served: make(chan error, 1)}
+	g := &gateway{cfg: cfg, started: cfg, log: log, registry: metrics.New(), name: rand.Text(), served: make(chan error, 1)}
 	for _, step := range []func() error{
-		g.openDataDir, g.openLog, g.openControl, g.openUsage, g.openFleet, g.openIngest, g.openAuth, g.openPublic, g.openAdmin,
+		g.openDataDir, g.openLog, g.openControl, g.openEvents, g.openUsage, g.openCourier, g.openFleet, g.openIngest, g.openAuth,
+		g.openPublic, g.openAdmin,
 	} {
 		if err := step(); err != nil {
 			g.abandon()
@@ -118,7 +130,7 @@ func makeDir(disk vfs.FS, path string) error {
 }
 
 func (g *gateway) openIngest() (err error) {
-	g.ingest, err = ingest.New(ingest.Config{Log: g.events, Topic: g.cfg.usageTopic(), Metrics: g.registry})
+	g.ingest, err = ingest.New(ingest.Config{Log: g.commitLog, Topic: g.cfg.usageTopic(), Metrics: g.registry})
 	return err
 }
 
@@ -139,7 +151,7 @@ func (g *gateway) apiKeys(cfg *Config) (*auth.Keys, error) {
 	var specs []auth.KeySpec
 	for _, b := range cfg.Businesses {
 		for _, k := range b.Keys {
-			specs = append(specs, auth.KeySpec{Business: b.ID, Secret: k.Key, Permissions: k.Permissions})
+			specs = append(specs, auth.KeySpec{Business: b.ID, Secret: k.Key, Permissions: k.Permissions, Accounts: k.Accounts})
 		}
 	}
 	g.defaultKey, g.defaultKeyPath = "", ""
@@ -160,6 +172,9 @@ func (g *gateway) openPublic() error {
 		Ingest:               g.ingest,
 		Control:              g.control,
 		Usage:                g.fleet,
+		Events:               g.events,
+		Webhooks:             g.courier,
+		KafkaTopics:          func(topic string) bool { return slices.Contains(g.started.Webhooks.KafkaTopics, topic) },
 		Policy:               g.cfg.policy(),
 		SessionExpiredStatus: g.cfg.SessionExpiredStatus,
 		CoerceNumbers:        g.cfg.CoerceNumbers,
@@ -234,68 +249,6 @@ func (g *gateway) notReady() []string {
 		return []string{"the partitions of the usage topic are being shared out among the gateways: synchronous requests would be answered 503"}
 	}
 	return nil
-}
-
-// drain stops in the order in which events travel, so that whatever was taken is answered and whatever was answered is
-// in the log. A log that stands still is closed under the requests that wait for it: they are answered with what is
-// known, and only then are connections cut. ctx bounds all of it.
-//
-// An error is a fault of a room. That a client did not finish its request in time, or that Kafka did not answer, is
-// none: nobody was told that anything is durable. A line says so.
-func (g *gateway) drain(ctx context.Context) error {
-	g.draining.Store(true)
-	answered := make(chan error, 1)
-	go func() { answered <- g.http.Shutdown(ctx) }()
-	select {
-	case err := <-answered:
-		answered <- err
-	case <-time.After(drainAnswersMax):
-	}
-	var faults []error
-	check := func(err error, msg string) {
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			g.log.Warn().Err(err).Msg(msg)
-		case err != nil:
-			faults = append(faults, err)
-		}
-	}
-	// A log that stands still keeps both of these waiting, so they wait together.
-	patience, cancel := context.WithTimeout(ctx, drainStateMax)
-	defer cancel()
-	drained := make(chan error, 1)
-	go func() { drained <- g.ingest.Drain(patience) }()
-	g.closeUsage(patience, check)
-	check(<-drained, "the log is closed under requests that wait for it")
-	patience, cancel = context.WithTimeout(ctx, drainLogMax)
-	defer cancel()
-	check(g.events.Close(patience), "the log did not answer in time: what waited for it was answered as not known to be durable")
-	check(g.ingest.Drain(ctx), "requests were left waiting")
-	check(<-answered, "connections were cut in the middle of a request")
-	g.admin.close(ctx)
-	return errors.Join(append(faults, g.lock.Close())...)
-}
-
-// abandon closes what an open that failed half-way has opened. Nothing was served yet, so nothing has to wait.
-func (g *gateway) abandon() {
-	ctx, cancel := context.WithTimeout(context.Background(), drainLogMax)
-	defer cancel()
-	if g.public != nil {
-		_ = g.public.Close()
-	}
-	if g.http != nil {
-		_ = g.http.Shutdown(ctx)
-	}
-	if g.ingest != nil {
-		_ = g.ingest.Drain(ctx)
-	}
-	g.closeUsage(ctx, func(error, string) {})
-	if g.events != nil {
-		_ = g.events.Close(ctx)
-	}
-	if g.lock != nil {
-		_ = g.lock.Close()
-	}
 }
 
 func (g *gateway) notifyHTTP(n httpd.Notice) {

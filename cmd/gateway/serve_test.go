@@ -98,7 +98,12 @@ func (s *serving) stop() int {
 
 func (s *serving) post(path, bearer, body string) (int, map[string]any) {
 	s.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, s.url+path, strings.NewReader(body))
+	return s.ask(http.MethodPost, path, bearer, body)
+}
+
+func (s *serving) ask(method, path, bearer, body string) (int, map[string]any) {
+	s.t.Helper()
+	req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -144,6 +149,10 @@ func TestAGatewayThatCountsNothingTakesEventsAndSaysWhyItGivesNoVerdict(t *testi
 	defer res.Body.Close()
 	if text, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(text), errDisabled.Error()) {
 		t.Errorf("statusz, %v:\n%s", err, text)
+	}
+	// It keeps the index all the same, and answers questions about thin events.
+	if status, body := s.ask("GET", "/v2/core/events", "sk_test_1", ""); status != 200 || len(body["data"].([]any)) != 0 {
+		t.Errorf("events: %d %v", status, body)
 	}
 	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*", "state")); len(files) > 0 {
 		t.Errorf("it has a state: %v", files)

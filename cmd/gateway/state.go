@@ -12,13 +12,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"tollgate/internal/metrics"
+	"tollgate/pkg/thinevent"
 	"tollgate/pkg/usage"
 )
 
 // stateCommand looks at what the worker has counted, while no gateway works on it.
 type stateCommand struct {
 	Verify  stateVerify  `cmd:"" help:"Count everything anew from the log and compare; exit 1 if anything differs. The gateway must be stopped."`
-	Rebuild stateRebuild `cmd:"" help:"Set the state aside, so that the next start counts everything anew from the log. The gateway must be stopped."`
+	Rebuild stateRebuild `cmd:"" help:"Set the state and the index of events aside, so that the next start makes both anew from the log. The gateway must be stopped."`
 }
 
 type stateVerify struct {
@@ -41,7 +42,7 @@ func (c *stateVerify) Run(m *Main, onLine map[string]bool) error {
 		}
 		defer g.abandon()
 		uc := cfg.usageConfig()
-		uc.Log, uc.Control = g.events, g.control
+		uc.Log, uc.Control = g.commitLog, g.control
 		report, err := usage.Verify(context.Background(), uc)
 		if err != nil {
 			return err
@@ -82,10 +83,14 @@ func (c *stateRebuild) Run(m *Main, onLine map[string]bool) error {
 		}
 		if aside == "" {
 			fmt.Fprintf(m.Stdout, "There is no state in %s: the next start counts everything from the log.\n", cfg.stateDir())
-			return nil
+		} else {
+			fmt.Fprintf(m.Stdout, "The state was moved to %s, and the identifiers beside it likewise. The next start counts everything anew from the log; "+
+				"remove what was moved once the totals are right.\n", aside)
 		}
-		fmt.Fprintf(m.Stdout, "The state was moved to %s, and the identifiers beside it likewise. The next start counts everything anew from the log; "+
-			"remove what was moved once the totals are right.\n", aside)
+		if aside, err = thinevent.Rebuild(cfg.eventsDir(), time.Now()); err != nil || aside == "" {
+			return err
+		}
+		fmt.Fprintf(m.Stdout, "The index of thin events was moved to %s. The next start makes it anew from the log; remove what was moved once events are listed again.\n", aside)
 		return nil
 	})
 }
@@ -104,7 +109,7 @@ func (c *Config) withState(f func() error) error {
 
 // openForState opens the log and the meters alone, and waits until both are there.
 func openForState(cfg *Config, log zerolog.Logger, wait time.Duration) (*gateway, error) {
-	g := &gateway{cfg: cfg, log: log.Level(zerolog.ErrorLevel), registry: metrics.New()}
+	g := &gateway{cfg: cfg, started: cfg, log: log.Level(zerolog.ErrorLevel), registry: metrics.New()}
 	for _, step := range []func() error{g.openLog, g.openControl} {
 		if err := step(); err != nil {
 			g.abandon()
@@ -112,7 +117,7 @@ func openForState(cfg *Config, log zerolog.Logger, wait time.Duration) (*gateway
 		}
 	}
 	for end := time.Now().Add(wait); ; time.Sleep(50 * time.Millisecond) {
-		err := errors.Join(g.events.Ready(), g.control.Ready())
+		err := errors.Join(g.commitLog.Ready(), g.control.Ready())
 		if err == nil {
 			return g, nil
 		}

@@ -1,22 +1,14 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"tollgate/pkg/control"
 	"tollgate/pkg/fleet"
 	"tollgate/pkg/usage"
 )
-
-// workerAgain is the pause before a worker that ended is started again. What ended it is not over in a second.
-const workerAgain = 10 * time.Second
 
 func (c *Config) stateDir() string { return filepath.Join(c.DataDir, "state") }
 
@@ -44,7 +36,7 @@ func usageMemory(configured, container int64) int64 {
 }
 
 func (g *gateway) openControl() (err error) {
-	g.control, err = control.Open(control.Config{Log: g.events, Topic: g.cfg.controlTopic(), Notify: g.notifyControl})
+	g.control, err = control.Open(control.Config{Log: g.commitLog, Topic: g.cfg.controlTopic(), Notify: g.notifyControl})
 	if err != nil {
 		return err
 	}
@@ -63,63 +55,20 @@ func (g *gateway) openUsage() (err error) {
 		return nil
 	}
 	cfg := g.cfg.usageConfig()
-	cfg.Log, cfg.Control, cfg.Metrics, cfg.Notify = g.events, g.control, g.registry, g.notifyUsage
+	cfg.Log, cfg.Control, cfg.Events, cfg.Metrics, cfg.Notify = g.commitLog, g.control, g.events, g.registry, g.notifyUsage
 	if g.usage, err = usage.Open(cfg); err != nil {
 		return err
 	}
-	g.worker = startWorker(g.usage.Run, func(err error) {
+	g.counter = startWorker(g.usage.Run, func(err error) {
 		g.log.Error().Str(logRoom, "usage").Err(err).Msg("usage is not counted")
-	})
+	}, "what was counted last was not written down in time, and is counted again")
 	return nil
-}
-
-// worker is the goroutine that runs partitions.
-type worker struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
-// startWorker runs run until it is stopped, again after a pause when it ends by itself. A state that is damaged stays so.
-func startWorker(run func(context.Context) error, fault func(error)) *worker {
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &worker{cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(w.done)
-		for {
-			err := run(ctx)
-			if ctx.Err() != nil {
-				return
-			}
-			var damaged *usage.DamagedError
-			if errors.As(err, &damaged) { // whoever found out has said so
-				return
-			}
-			fault(err)
-			select {
-			case <-time.After(workerAgain):
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return w
-}
-
-// stop has every partition written down and given back.
-func (w *worker) stop(ctx context.Context) error {
-	w.cancel()
-	select {
-	case <-w.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("what was counted last was not written down in time, and is counted again: %w", ctx.Err())
-	}
 }
 
 // openFleet makes this gateway one that can be asked about all partitions. Where there is an internal listener, it is
 // also one of those that are asked.
 func (g *gateway) openFleet() error {
-	cfg := fleet.Config{Log: g.events, UsageTopic: g.cfg.usageTopic(), Worker: g.counting(), Metrics: g.registry}
+	cfg := fleet.Config{Log: g.commitLog, UsageTopic: g.cfg.usageTopic(), Worker: g.counting(), Metrics: g.registry}
 	if g.cfg.InternalListen != "" {
 		secret, err := g.cfg.internalSecret()
 		if err != nil {
@@ -129,7 +78,7 @@ func (g *gateway) openFleet() error {
 		if err != nil {
 			return fmt.Errorf("%w; choose another address with internal_listen", err)
 		}
-		cfg.Listener, cfg.Secret, cfg.Gateway = ln, secret, rand.Text()
+		cfg.Listener, cfg.Secret, cfg.Gateway = ln, secret, g.name
 		cfg.CursorsTopic, cfg.Address = g.cfg.cursorsTopic(), g.cfg.advertised(ln.Addr().String())
 	}
 	f, err := fleet.Open(cfg)
@@ -143,32 +92,13 @@ func (g *gateway) openFleet() error {
 	return nil
 }
 
-// closeUsage ends what counts and answers, after the last request was answered and before the log is closed.
-func (g *gateway) closeUsage(ctx context.Context, check func(error, string)) {
-	if g.worker != nil {
-		err := g.worker.stop(ctx)
-		check(err, "the worker did not end in time")
-		if err == nil {
-			check(g.usage.Close(ctx), "the state was not closed in time")
-		}
-	}
-	if g.fleet != nil {
-		check(g.fleet.Close(ctx), "questions of other gateways were cut short")
-	}
-	if g.control != nil {
-		check(g.control.Close(ctx), "the reader of the control topic did not end in time")
-	}
-}
-
 func (g *gateway) notifyControl(n control.Notice) {
 	line := g.log.Warn()
 	switch n.What {
 	case control.Marked:
 		line = g.log.Info()
-	case control.ReadFailed: // it tries on; a line a minute says so
-		now := time.Now().UnixMilli()
-		last := g.controlFault.Load()
-		if now-last < reasonEvery.Milliseconds() || !g.controlFault.CompareAndSwap(last, now) {
+	case control.ReadFailed: // it tries on
+		if !g.faults.due("control") {
 			return
 		}
 	}
@@ -189,36 +119,3 @@ func (g *gateway) notifyUsage(n usage.Notice) {
 	}
 	line.Str(logRoom, "usage").Str(logDetail, n.Detail).AnErr(logReason, n.Err).Msg(string(n.What))
 }
-
-// status is the text of /statusz: for a person who wants to know where things stand.
-func (g *gateway) status() string {
-	var b strings.Builder
-	say := func(what, format string, args ...any) {
-		fmt.Fprintf(&b, "%-10s %s\n", what, fmt.Sprintf(format, args...))
-	}
-	said := func(err error) string {
-		if err != nil {
-			return err.Error()
-		}
-		return "ok"
-	}
-	say("version", "%s", version)
-	say("log", "%s: %s", g.cfg.logName(), said(g.events.Ready()))
-	say("control", "%s", said(g.control.Ready()))
-	if err := g.counting().Damage(); err != nil {
-		say("usage", "%v", err)
-	} else {
-		say("usage", "this gateway runs partitions %v of %d", g.counting().Owned(), g.events.Partitions(g.cfg.usageTopic()))
-	}
-	away := g.fleet.Away()
-	for _, err := range away[:min(len(away), statusReasons)] {
-		say("away", "%v", err)
-	}
-	if len(away) > statusReasons {
-		say("away", "and %d more", len(away)-statusReasons)
-	}
-	return b.String()
-}
-
-// statusReasons bounds the lines about partitions that nobody answers for.
-const statusReasons = 12
