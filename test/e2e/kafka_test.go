@@ -44,7 +44,7 @@ func TestTopicsAreCreatedWithTheSettingsTheyNeed(t *testing.T) {
 	for _, want := range [][]string{
 		{usageTopic, "PartitionCount: 12", "cleanup.policy=delete", "retention.ms=3456000000"},
 		{"tollgate.control", "PartitionCount: 1", "cleanup.policy=compact", "min.compaction.lag.ms=3888000000"},
-		{"tollgate.events", "PartitionCount: 1", "retention.ms=2592000000"},
+		{"tollgate.events", "PartitionCount: 1", "retention.ms=2678400000"},
 		{"tollgate.cursors", "PartitionCount: 1", "cleanup.policy=compact"},
 	} {
 		found := false

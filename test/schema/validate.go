@@ -51,6 +51,12 @@ func (s *Schema) rule(word string) func(arg, value any) error {
 		return s.pattern
 	case "required":
 		return s.required
+	case "minItems":
+		return s.minItems
+	case "maxItems":
+		return s.maxItems
+	case "items":
+		return s.items
 	case "maxProperties":
 		return s.maxProperties
 	case "propertyNames":
@@ -82,7 +88,7 @@ func (s *Schema) known(schema map[string]any, at string) error {
 			within = slices.Collect(maps.Values(arg.(map[string]any)))
 		case "oneOf":
 			within = arg.([]any)
-		case "propertyNames", "additionalProperties":
+		case "propertyNames", "additionalProperties", "items":
 			within = []any{arg}
 		}
 		for _, w := range within {
@@ -175,6 +181,8 @@ func (s *Schema) kind(arg, value any) error {
 	switch value := value.(type) {
 	case map[string]any:
 		got = "object"
+	case []any:
+		got = "array"
 	case string:
 		got = "string"
 	case bool:
@@ -226,6 +234,30 @@ func (s *Schema) required(arg, value any) error {
 	for _, name := range arg.([]any) {
 		if _, ok := object[name.(string)]; !ok {
 			return fmt.Errorf("%v is missing", name)
+		}
+	}
+	return nil
+}
+
+func (s *Schema) minItems(arg, value any) error {
+	if list, ok := value.([]any); ok && len(list) < int(arg.(float64)) {
+		return fmt.Errorf("has fewer than %v items", arg)
+	}
+	return nil
+}
+
+func (s *Schema) maxItems(arg, value any) error {
+	if list, ok := value.([]any); ok && len(list) > int(arg.(float64)) {
+		return fmt.Errorf("has more than %v items", arg)
+	}
+	return nil
+}
+
+func (s *Schema) items(arg, value any) error {
+	list, _ := value.([]any)
+	for i, item := range list {
+		if err := s.check(arg.(map[string]any), item); err != nil {
+			return fmt.Errorf("item %d: %w", i, err)
 		}
 	}
 	return nil
