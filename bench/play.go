@@ -55,6 +55,9 @@ func (p *player) play(ctx context.Context, binary string, onKafka bool) (err err
 		return err
 	}
 	defer p.gateway.Kill()
+	if err := defineMeters(ctx, p.gateway.URL, p.scenario.Meters); err != nil {
+		return err
+	}
 	for i := range p.scenario.Phases {
 		if err := p.phase(ctx, &p.scenario.Phases[i]); err != nil {
 			return fmt.Errorf("phase %s: %w", p.scenario.Phases[i].Name, err)
@@ -78,6 +81,11 @@ func (p *player) phase(ctx context.Context, ph *scenario.Phase) error {
 	configs, err := p.configs(ph)
 	if err != nil {
 		return err
+	}
+	if ph.Settled {
+		if err := settle(ctx, p.gateway.MetricsURL()); err != nil {
+			return err
+		}
 	}
 	show := newLine(os.Stderr, ph.Warmup+ph.Duration)
 	var all sync.WaitGroup

@@ -5,6 +5,7 @@
 //	logs: [journal, kafka]               # it is run on each of them
 //	gateway: {…}                         # the gateway's configuration file, but for addresses and log
 //	businesses: {count: 1000}            # made in a row, for the gateway and for loads that name none
+//	meters: [{business: "acct_a:sk_test_a", count: 1000}] # defined before the first phase
 //	phases:
 //	  - name: steady
 //	    warmup: 2s
@@ -55,8 +56,17 @@ type Scenario struct {
 	Logs       []string       `yaml:"logs" json:"-"`
 	Gateway    map[string]any `yaml:"gateway" json:"gateway"` // without Businesses; see GatewayConfig
 	Businesses Businesses     `yaml:"businesses" json:"businesses,omitzero"`
+	Meters     []Meters       `yaml:"meters" json:"meters,omitempty"`
 	Phases     []Phase        `yaml:"phases" json:"phases"`
 	Limits     []Limit        `yaml:"limits" json:"-"`
+}
+
+// Meters are defined before the first phase, by the names that loads send: the first Count of them, which sum up the
+// payload's ValueKey. Loads send "value", so that with another key each of their events is refused behind the log.
+type Meters struct {
+	Business string `yaml:"business" json:"business"` // NAME:KEY
+	Count    int    `yaml:"count" json:"count"`
+	ValueKey string `yaml:"value_key" json:"value_key,omitempty"` // empty: value
 }
 
 // Phase is a time during which its loads run side by side.
@@ -65,7 +75,9 @@ type Phase struct {
 	Warmup   time.Duration `yaml:"warmup" json:"warmup_ns"`
 	Duration time.Duration `yaml:"duration" json:"duration_ns"`
 	Loads    []Load        `yaml:"loads" json:"loads"`
-	Faults   *Faults       `yaml:"faults" json:"faults,omitempty"`
+	// Settled has it begin when the gateway has counted all that was sent before.
+	Settled bool    `yaml:"settled" json:"settled,omitempty"`
+	Faults  *Faults `yaml:"faults" json:"faults,omitempty"`
 }
 
 // Load is what one kind of sender does; see the flags of bench load. Left out, a number has that flag's default.
@@ -108,6 +120,8 @@ type Limit struct {
 	Times   string   `yaml:"times" json:"times,omitempty"` // the bound is a multiple of this figure
 }
 
+const metersMax = 10_000 // as many as loads have names for
+
 // Parse reads a file's text.
 func Parse(name string, text []byte) (*Scenario, error) {
 	s := &Scenario{Name: name}
@@ -133,6 +147,11 @@ func (s *Scenario) validate() error {
 	}
 	if s.Businesses.Count < 0 || s.Businesses.Count > businessesMax {
 		return fmt.Errorf("businesses: count is not between 0 and %d", businessesMax)
+	}
+	for _, m := range s.Meters {
+		if m.Business == "" || m.Count < 1 || m.Count > metersMax {
+			return fmt.Errorf("meters: a business and a count between 1 and %d are required", metersMax)
+		}
 	}
 	loads := map[string]bool{}
 	for _, p := range s.Phases {

@@ -15,6 +15,7 @@ const good = `
 about: Something.
 logs: [kafka]
 gateway: {businesses: [{id: acct_a, keys: [{key: sk_test_a}]}]}
+meters: [{business: "acct_a:sk_test_a", count: 100}]
 phases:
   - name: alone
     duration: 10s
@@ -38,6 +39,8 @@ func TestWhatDoesNotMakeSenseIsRefused(t *testing.T) {
 	}
 	for _, c := range [][2]string{
 		{"rate: 1000}", "rats: 1000}"},
+		{"count: 100", "count: 0"},
+		{`business: "acct_a:sk_test_a", count`, "count"},
 		{"[kafka]", "[journal, kafka]"}, // which has no broker to pause
 		{"[kafka]", "[files]"},
 		{"name: noise", "name: quiet"},
