@@ -34,22 +34,31 @@ var rooms = map[string]room{
 
 	"pkg/commitlog/journal":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/vfs", "internal/metrics"}},
 	"pkg/commitlog/kafkalog": {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/metrics"}, third: []string{"github.com/segmentio/kafka-go"}},
+	"pkg/commitlog/follow":   {layer: 2, pure: true, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
 	"pkg/commitlog/logtest":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
 
 	"pkg/ingest": {layer: 3, pure: true, ours: []string{"pkg/ring", "pkg/recordbatch", "pkg/commitlog", "internal/metrics"}},
 	// stripe renders the meters' ids, as every id that a client sees.
-	"pkg/control": {layer: 3, pure: true, ours: []string{"pkg/recordbatch", "pkg/commitlog", "pkg/stripe"}},
+	"pkg/control": {layer: 3, pure: true, ours: []string{"pkg/recordbatch", "pkg/commitlog", "pkg/commitlog/follow", "pkg/stripe"}},
+
+	// An index of the last month of events, with the keys that lists are walked by.
+	"pkg/thinevent": {
+		layer: 3,
+		ours:  []string{"pkg/recordbatch", "pkg/commitlog", "pkg/commitlog/follow", "pkg/stripe", "internal/metrics"},
+		third: []string{"github.com/cockroachdb/pebble/v2"},
+	},
 
 	"pkg/usage": {
 		layer: 4,
-		ours:  []string{"pkg/commitlog", "pkg/recordbatch", "pkg/control", "pkg/dedup", "pkg/meterevent", "internal/metrics", "internal/vfs"},
+		ours:  []string{"pkg/commitlog", "pkg/recordbatch", "pkg/control", "pkg/dedup", "pkg/meterevent", "pkg/thinevent", "internal/metrics", "internal/vfs"},
 		third: []string{"github.com/cockroachdb/pebble/v2", "github.com/zeebo/xxh3"},
 	},
+	"pkg/webhook": {layer: 4, ours: []string{"pkg/stripe", "pkg/recordbatch", "pkg/commitlog", "pkg/commitlog/follow", "pkg/control", "pkg/thinevent", "internal/metrics"}},
 
-	"pkg/fleet": {layer: 5, ours: []string{"pkg/meterevent", "pkg/recordbatch", "pkg/commitlog", "pkg/usage", "internal/metrics"}},
+	"pkg/fleet": {layer: 5, ours: []string{"pkg/meterevent", "pkg/recordbatch", "pkg/commitlog", "pkg/commitlog/follow", "pkg/usage", "internal/metrics"}},
 	"pkg/httpd": {
 		layer: 5,
-		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "pkg/control", "pkg/usage", "internal/metrics"},
+		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "pkg/control", "pkg/usage", "pkg/thinevent", "pkg/webhook", "internal/metrics"},
 		third: []string{"github.com/valyala/fasthttp", "github.com/klauspost/compress"},
 	},
 
@@ -65,7 +74,7 @@ var fences = []struct{ prefix, why string }{
 	{"tollgate/pkg/commitlog/journal", "which log it is, is chosen once, in cmd/gateway; everyone else knows commitlog.Log"},
 	{"tollgate/pkg/commitlog/kafkalog", "which log it is, is chosen once, in cmd/gateway; everyone else knows commitlog.Log"},
 	{"tollgate/pkg/commitlog/logtest", "logtest is for tests"},
-	{"tollgate/pkg/commitlog", "only ingest writes events and control changes of meters, so that batching and backpressure exist once; the layers below a log do not know what a log is"},
+	{"tollgate/pkg/commitlog", "only ingest writes usage, control its changes, and the workers what they have to say, so that batching and backpressure exist once; the layers below a log do not know what a log is"},
 	{"tollgate/pkg/control", "meters are looked at by who judges events or answers requests; the rooms below know texts and bytes"},
 	{"tollgate/pkg/ingest", "frames are filled by httpd alone"},
 	{"tollgate/pkg/", "imports go down only, along the table in docs/ARCHITECTURE.md"},
@@ -81,7 +90,7 @@ var fences = []struct{ prefix, why string }{
 	{"github.com/alecthomas/kong", "flags belong to the command; rooms take a Config"},
 	{"github.com/goccy/go-yaml", "files of configuration belong to the command; rooms take a Config"},
 	{"github.com/zeebo/xxh3", "identifiers are derived in meterevent alone, or two rooms would derive them differently"},
-	{"github.com/cockroachdb/pebble", "a store's keys and its recovery are one room's: the worker's state in usage"},
+	{"github.com/cockroachdb/pebble", "a store's keys and its recovery are one room's: the worker's state in usage, the index of events in thinevent"},
 	{"github.com/klauspost/compress", "codecs belong where bytes are framed: recordbatch, and httpd for request bodies"},
 	{"github.com/pierrec/lz4", "codecs belong where bytes are framed: recordbatch"},
 	{"golang.org/x/sys", "system calls go through internal/vfs"},

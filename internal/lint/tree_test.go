@@ -94,6 +94,8 @@ var readOnce = sync.OnceValues(func() (*repository, error) {
 		switch {
 		case d.IsDir() && (name == ".git" || ignored(name+"/")):
 			return filepath.SkipDir
+		case name == ".git": // a working tree beside another says here where that is
+			return nil
 		case d.IsDir() || !d.Type().IsRegular() || ignored(name):
 			return nil
 		}
