@@ -120,11 +120,14 @@ func (a *attempts) post(ctx context.Context, cancel func(), d *control.Destinati
 	if err != nil {
 		return a.failed(err)
 	}
-	// The head decides. The body is read for the connection's sake alone, and not for long.
-	drain := time.AfterFunc(answerMax, cancel)
-	_, _ = io.CopyN(io.Discard, res.Body, answerBytesMax)
+	// The head decides. The body is read for the connection's sake alone, and not for long. Behind a 101 the body is the
+	// connection itself, and no context ends reading that: an endpoint could hold the try, and with it the shift, for ever.
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		drain := time.AfterFunc(answerMax, cancel)
+		_, _ = io.CopyN(io.Discard, res.Body, answerBytesMax)
+		drain.Stop()
+	}
 	_ = res.Body.Close()
-	drain.Stop()
 	return a.judge(res, now)
 }
 

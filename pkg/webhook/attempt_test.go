@@ -262,6 +262,25 @@ func TestAHugeAnswerIsNotRead(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatSwitchesProtocolsIsAFailureAtOnce(t *testing.T) {
+	hangUp := make(chan struct{})
+	t.Cleanup(func() { close(hangUp) })
+	url := raw(t, func(c *net.TCPConn) {
+		_, _ = c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n"))
+		<-hangUp
+	})
+	got := make(chan outcome, 1)
+	go func() { got <- tried(t, url, false) }()
+	select {
+	case o := <-got:
+		if o.kind != answered || o.reason != "HTTP 101" {
+			t.Error(o)
+		}
+	case <-time.After(30 * time.Second): // no bound of ours ends it
+		t.Fatal("the try has not ended")
+	}
+}
+
 func TestAConnectionThatNobodyTakesIsAFailure(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

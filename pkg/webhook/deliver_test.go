@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tollgate/pkg/commitlog"
 	"tollgate/pkg/control"
 	"tollgate/pkg/stripe"
 	"tollgate/pkg/thinevent"
@@ -369,7 +370,7 @@ func TestAResendBeyondTheBoundIsRefused(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		if err := g.Resend(context.Background(), d, e); !errors.Is(err, ErrBusy) {
+		if err := g.Resend(context.Background(), d, e); !errors.Is(err, ErrBusy) || !errors.Is(err, commitlog.ErrUnavailable) {
 			t.Errorf("one more than %d: %v", waitingMax, err)
 		}
 		g.start()

@@ -111,6 +111,9 @@ func (s *shift) measure(ctx context.Context) {
 // report shows how far the destination is that is furthest behind.
 func (s *shift) report(claim commitlog.Claim) {
 	end := s.end.Load()
+	if end == 0 { // the log has not said yet where it ends, or holds nothing
+		return
+	}
 	looked, durable := end, end
 	for _, r := range s.running {
 		if at := r.shownPosition.Load(); at >= 0 {

@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -15,8 +14,9 @@ import (
 	"tollgate/pkg/thinevent"
 )
 
-// ErrBusy is that so many deliveries of the destination wait that no more can be asked for.
-var ErrBusy = errors.New("webhook: too many deliveries of this destination wait")
+// ErrBusy is that so many deliveries of the destination wait that no more can be asked for. It wraps
+// commitlog.ErrUnavailable: nothing was written.
+var ErrBusy = fmt.Errorf("webhook: too many deliveries of this destination wait: %w", commitlog.ErrUnavailable)
 
 // partition is the one of each topic that is used.
 const partition = 0
@@ -117,7 +117,7 @@ func (c *Courier) State(destination string) State {
 }
 
 // Resend asks for one more delivery of an event to a destination. It returns when that is durable; whichever gateway
-// delivers does it soon. ErrBusy: not now. Other errors wrap those of commitlog; after each the same call may be made again.
+// delivers does it soon. Errors are ErrBusy or wrap those of commitlog; after each the same call may be made again.
 func (c *Courier) Resend(ctx context.Context, d *control.Destination, e *thinevent.Event) error {
 	if n, _ := c.board.pending(d.ID); n >= waitingMax {
 		return ErrBusy
