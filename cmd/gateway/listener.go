@@ -204,7 +204,9 @@ func (f *forwarder) post(ctx context.Context, e *apiEvent) string {
 		return fmt.Sprintf("no answer after %d ms: %v", took, err)
 	}
 	defer res.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, answerBytesMax)) // so that the connection is used again
+	if res.StatusCode != http.StatusSwitchingProtocols { // whose body is the connection, and does not end
+		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, answerBytesMax)) // so that the connection is used again
+	}
 	return fmt.Sprintf("%s in %d ms", res.Status, took)
 }
 
