@@ -97,16 +97,7 @@ func (s *Snapshot) Destinations(business string, livemode bool) []*Destination {
 
 // AllDestinations returns the destinations of all businesses and modes, those of one together and the newest first. It
 // costs nothing: the list is made when a destination changes. The slice is shared: do not change it.
-func (s *Snapshot) AllDestinations() []*Destination {
-	if s.all == nil {
-		return nil
-	}
-	return *s.all
-}
-
-// SameDestinations tells whether no destination has changed between the two snapshots of one Control, so that
-// AllDestinations returns the same.
-func (s *Snapshot) SameDestinations(as *Snapshot) bool { return s.all == as.all }
+func (s *Snapshot) AllDestinations() []*Destination { return s.all }
 
 // holder is a scope that has, or had, a destination.
 type holder struct {
@@ -133,12 +124,11 @@ func (s *state) hold(k scopeKey, at *scope) {
 }
 
 // allDestinations lists the destinations of all views.
-func (s *state) allDestinations() *[]*Destination {
-	all := []*Destination{}
+func (s *state) allDestinations() (all []*Destination) {
 	for _, h := range s.holders {
 		all = append(all, h.at.last.destinations...)
 	}
-	return &all
+	return all
 }
 
 // find looks through all of them: there are at most DestinationsMax.

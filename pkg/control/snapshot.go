@@ -18,7 +18,7 @@ type scopeKey struct {
 // Snapshot is the meters and the destinations as of an offset of the log. It is immutable.
 type Snapshot struct {
 	scopes map[scopeKey]*view
-	all    *[]*Destination // another one when a destination has changed; nil before the first
+	all    []*Destination // made anew when a destination has changed
 }
 
 // view is the meters and the destinations of one scope. The numbers in the maps count from the first meter on.
