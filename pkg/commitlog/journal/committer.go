@@ -90,7 +90,7 @@ func (j *Journal) deal() {
 			continue
 		}
 		err := full
-		if err == nil {
+		if err == nil || p.topic.Vital {
 			err = p.revive()
 		}
 		if err != nil {

@@ -53,6 +53,10 @@ type TopicConfig struct {
 	Compact bool
 	// CompactAge leaves records alone that are younger, both as what is removed and as what supersedes others. 0: none.
 	CompactAge time.Duration
+	// KeepProducer leaves the producer in a batch's header as the caller has stamped it. Else it is taken out.
+	KeepProducer bool
+	// Vital appends may take from Config.ReserveBytes: small notes without which nothing could be given back.
+	Vital bool
 	// SegmentBytes is Config.SegmentBytes for this topic. 0: the same. Smaller makes compaction and retention finer.
 	SegmentBytes int64
 }

@@ -26,6 +26,7 @@ type Journal struct {
 	closing chan struct{} // closed by Close
 	stopped chan struct{} // closed when the committer has come to its end
 	janitor chan struct{} // closed when the janitor has
+	trimmed chan struct{} // one token: there is something to remove
 
 	mu      sync.Mutex
 	waiting []*commitlog.Batch // handed over and not yet taken by the committer; guarded by mu
@@ -69,6 +70,7 @@ func open(cfg Config) (*Journal, error) {
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 		janitor: make(chan struct{}),
+		trimmed: make(chan struct{}, 1),
 	}
 	j.space = newSpace(&j.cfg, j.metrics)
 	if err := j.compareTopics(); err != nil {
@@ -178,7 +180,11 @@ func (j *Journal) accept(b *commitlog.Batch) error {
 			return fmt.Errorf("%w: topic %q is compacted: %w", commitlog.ErrRefused, b.Topic, err)
 		}
 	}
-	recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
+	producer := recordbatch.NoProducer
+	if p.topic.KeepProducer {
+		producer = h.Producer
+	}
+	recordbatch.Stamp(b.Bytes, producer)
 	return nil
 }
 

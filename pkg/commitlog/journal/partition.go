@@ -47,6 +47,7 @@ type partition struct {
 	changed  chan struct{} // closed at the next change, for waiting readers; nil when none waits
 	fault    error         // why appends are refused; nil when they are not
 	closed   bool
+	trimmed  int64 // records below it may go, see Trim
 }
 
 // flight is what one group writes to one partition.

@@ -194,6 +194,9 @@ func (r *reader) decode(v view) ([]recordbatch.Record, error) {
 	return r.records, nil
 }
 
+// Header is the header of the batch that the last Next returned records of. Its Producer is one when the topic keeps them.
+func (r *reader) Header() recordbatch.Header { return r.scanner.Header() }
+
 // fail drops the handle, so that the next call begins anew.
 func (r *reader) fail(err error) error {
 	if gone := r.p.holds(r.offset); gone != nil {

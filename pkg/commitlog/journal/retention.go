@@ -18,8 +18,28 @@ func (j *Journal) clean() {
 		}
 		select {
 		case <-ticker.C:
+		case <-j.trimmed:
 		case <-j.closing:
 			return
+		}
+	}
+}
+
+// Trim lets go of the records of a partition below an offset. They go with their segment, soon, when all in it may; the
+// offset is forgotten when the journal is closed.
+func (j *Journal) Trim(topic string, n int32, before int64) {
+	p := j.partition(topic, n)
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	p.trimmed = max(p.trimmed, before)
+	due := len(p.segments) > 1 && p.segments[1].base <= p.trimmed
+	p.mu.Unlock()
+	if due {
+		select {
+		case j.trimmed <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -62,7 +82,11 @@ func (p *partition) expired() (*segment, error) {
 		others += s.end
 	}
 	oldest, limit, known := p.segments[0], p.segments[1].base, p.segments[0].times
+	trimmed := limit <= p.trimmed
 	p.mu.Unlock()
+	if trimmed {
+		return oldest, nil
+	}
 	if p.topic.RetentionBytes > 0 && others >= p.topic.RetentionBytes {
 		return oldest, nil
 	}

@@ -70,6 +70,9 @@ type TopicConfig struct {
 	// Foreign says that the topic is others', and events are only put there. Nothing is told of its settings, and while it
 	// can not be had the log is ready all the same: appends to it are turned away.
 	Foreign bool
+	// HandBack gives a batch in doubt back, with a *DoubtError, when its partition stalls, and ends the request that it is
+	// in. For a caller who keeps the batch durably and sends it again by AppendAs; without it, the log tries on by itself.
+	HandBack bool
 }
 
 // Notice is a change of state worth a line in the log.

@@ -234,6 +234,9 @@ func (n *lane) settle(verdictOf func(p *partition) (v verdict, base int64)) {
 		v, base := verdictOf(p)
 		p.flying, p.sending, p.lastErr = nil, nil, v.err
 		refresh = refresh || v.refresh
+		if p.topic.config.HandBack {
+			v = p.handBack(v)
+		}
 		if v.replace {
 			p.replaceProducer()
 			l.outbox.notice(Notice{NoticeProducerReplaced, p.topic.config.Name, fmt.Sprintf(

@@ -131,6 +131,8 @@ type verdict struct {
 	replace bool
 	// refresh: leaders should be asked for.
 	refresh bool
+	// lost: err is unknown since the broker does not agree with our sequence.
+	lost bool
 }
 
 // decide says what follows from an answer, given whether earlier attempts left the batch in doubt.
@@ -149,7 +151,7 @@ func decide(code int16, message string, doubt bool) verdict {
 		return verdict{err: answer, replace: true}
 	case replace:
 		if doubt {
-			return verdict{final: true, err: unknown(answer), replace: true}
+			return verdict{final: true, err: unknown(answer), replace: true, lost: true}
 		}
 		return verdict{err: answer, replace: true}
 	case refuse, deny:

@@ -145,6 +145,16 @@ func (l *Log) stall(p *partition, why error) {
 	if len(p.queue) > 0 && (p.flying != nil || p.doubt) {
 		keep = 1
 	}
+	if p.topic.config.HandBack && keep == 1 {
+		if p.flying != nil {
+			p.flying.conn.close() // ends the attempt; settle hands the batch back
+		} else {
+			l.complete(p.queue[0], &DoubtError{Producer: p.producer, Why: p.lastErr})
+			p.pop(time.Now())
+			p.replaceProducer()
+			keep = 0
+		}
+	}
 	for _, b := range p.queue[keep:] {
 		l.complete(b, p.stalled)
 	}
