@@ -1,0 +1,250 @@
+package spill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"tollgate/internal/vfs"
+	"tollgate/pkg/commitlog"
+	"tollgate/pkg/commitlog/kafkalog"
+	"tollgate/pkg/commitlog/logtest"
+)
+
+// openOn opens a spill in front of a Kafka, and waits until it knows its partitions.
+func openOn(t testing.TB, brokers []string, dir, topic string, partitions int) *Log {
+	t.Helper()
+	kafka, err := kafkalog.Open(kafkalog.Config{
+		Brokers: brokers, Topics: []kafkalog.TopicConfig{{Name: topic, Partitions: partitions, HandBack: true}},
+		StallMax: 2 * time.Second, DialTimeout: time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := Open(Config{Kafka: kafka, Topic: topic, Dir: dir, Notify: func(n Notice) {
+		if n.Kind == NoticeResent || n.Kind == NoticeStuck {
+			t.Errorf("partition %d: %s: %s", n.Partition, n.Kind, n.Text)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); log.Partitions(topic) == 0 || log.Ready() != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not ready: %v", log.Ready())
+		}
+	}
+	return log
+}
+
+func TestConformance(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	topics := 0
+	logtest.Run(t, func(t *testing.T) logtest.Opened {
+		topics++
+		topic, dir := fmt.Sprintf("topic-%d", topics), filepath.Join(t.TempDir(), "spill")
+		again := func() commitlog.Log { return openOn(t, c.ListenAddrs(), dir, topic, 2) }
+		return logtest.Opened{Log: again(), Topic: topic, Reopen: again}
+	})
+}
+
+// away is a spill in front of a Kafka that is away, in virtual time.
+type away struct {
+	*testing.T
+	k   *broker
+	fs  *vfs.Mem
+	log *Log
+}
+
+func newAway(t *testing.T, maxBytes int64) *away {
+	a := &away{T: t, k: newBroker(1, 2), fs: vfs.NewMem(1)}
+	a.k.up = false
+	a.open(newClient(a.k, 2, time.Second), maxBytes)
+	return a
+}
+
+func (a *away) open(kafka Kafka, maxBytes int64) {
+	a.Helper()
+	log, err := Open(Config{Kafka: kafka, Topic: simTopic, Dir: "spill", FS: a.fs, MaxBytes: maxBytes, ReserveBytes: 1})
+	if err != nil {
+		a.Fatal(err)
+	}
+	a.log = log
+}
+
+// append appends one record and returns its outcome and how long that took.
+func (a *away) append(partition int32, value string) (time.Duration, error) {
+	began := time.Now()
+	err := commitlog.AppendWait(a.Context(), a.log, logtest.NewBatch(simTopic, partition, value))
+	return time.Since(began), err
+}
+
+// back brings Kafka back and waits until all is in it.
+func (a *away) back() {
+	a.Helper()
+	a.k.mu.Lock()
+	a.k.up = true
+	a.k.mu.Unlock()
+	time.Sleep(time.Minute)
+	if s := a.log.State(); s.Mode != Direct || s.Bytes != 0 {
+		a.Errorf("a minute after Kafka is back: %+v", s)
+	}
+}
+
+func (a *away) close() {
+	a.Helper()
+	if err := a.log.Close(a.Context()); err != nil {
+		a.Errorf("close: %v", err)
+	}
+}
+
+func TestAFullSpillRefusesAtOnceAndTakesAgainWhenDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAway(t, 1000)
+		var err error
+		var took time.Duration
+		taken := 0
+		for ; taken < 100; taken++ {
+			if took, err = a.append(0, "record"); err != nil {
+				break
+			}
+		}
+		if taken < 5 || !errors.Is(err, commitlog.ErrUnavailable) || took > 0 || !strings.Contains(err.Error(), "spill.max_bytes") {
+			t.Errorf("after %d batches the answer is %v, after %v", taken, err, took)
+		}
+		if s := a.log.State(); s.Mode != Spilling || s.Reason == nil || s.Partitions != 1 {
+			t.Errorf("full: %+v", s)
+		}
+		a.back()
+		if _, err := a.append(0, "after"); err != nil || len(a.k.logs[0]) != taken+1 {
+			t.Errorf("after draining: %v, and Kafka holds %d of %d", err, len(a.k.logs[0]), taken+1)
+		}
+		a.close()
+	})
+}
+
+func TestTheFirstAppendWaitsForKafkasPatienceAndTheOthersForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAway(t, 1<<20)
+		if took, err := a.append(0, "first"); err != nil || took > 2*time.Second {
+			t.Errorf("first: %v after %v", err, took)
+		}
+		for i := range 10 {
+			if took, err := a.append(0, fmt.Sprint(i)); err != nil || took > 0 {
+				t.Errorf("%d: %v after %v", i, err, took)
+			}
+		}
+		if err := a.log.Ready(); err != nil {
+			t.Errorf("ready: %v", err)
+		}
+		time.Sleep(time.Hour)
+		if s := a.log.State(); time.Since(s.Oldest) < time.Hour || s.Bytes == 0 {
+			t.Errorf("after an hour: %+v", s)
+		}
+		a.back()
+		a.close()
+	})
+}
+
+func TestWhatIsSpilledIsTakenUpByTheNextProcessWithoutKafka(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAway(t, 1<<20)
+		for i := range 3 {
+			if _, err := a.append(1, fmt.Sprint(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := a.log.State()
+		a.close()
+		a.open(&shy{client: newClient(a.k, 2, time.Second)}, 1<<20)
+		if n, s := a.log.Partitions(simTopic), a.log.State(); n != 2 || s.Bytes != before.Bytes || s.Partitions != 1 {
+			t.Errorf("%d partitions, %+v; before: %+v", n, s, before)
+		}
+		if took, err := a.append(1, "3"); err != nil || took > 0 {
+			t.Errorf("append: %v after %v", err, took)
+		}
+		a.back()
+		if got := strings.Join(a.k.logs[1], " "); got != "0 1 2 3" {
+			t.Errorf("Kafka holds %q", got)
+		}
+		a.close()
+	})
+}
+
+// shy is a Kafka that has not been reached since the start: it knows no partitions.
+type shy struct{ *client }
+
+func (*shy) Partitions(string) int { return 0 }
+
+// script is a Kafka that gives batches back when the test says so.
+type script struct {
+	*client
+	mu   sync.Mutex
+	have []*commitlog.Batch
+}
+
+func (s *script) Append(set []*commitlog.Batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.have = append(s.have, set...)
+}
+
+func TestABatchThatOneBehindItHasOvertakenIsNotSpilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAway(t, 1<<20)
+		a.close()
+		s := &script{client: newClient(a.k, 2, time.Second)}
+		a.open(s, 1<<20)
+		var batches []*commitlog.Batch
+		for i := range 3 {
+			b := logtest.NewBatch(simTopic, 0, fmt.Sprint(i))
+			b.Base = -2
+			b.Done = func(*commitlog.Batch) {}
+			batches = append(batches, b)
+		}
+		a.log.Append(batches)
+		for i, err := range []error{commitlog.ErrUnavailable, nil, commitlog.ErrUnavailable} {
+			s.have[i].Err, s.have[i].Base = err, int64(i)
+			s.have[i].Done(s.have[i])
+		}
+		synctest.Wait()
+		if !errors.Is(batches[0].Err, commitlog.ErrUnavailable) || batches[1].Err != nil || batches[2].Err != nil || batches[2].Base != -1 {
+			t.Errorf("the outcomes are %v, %v, %v", batches[0].Err, batches[1].Err, batches[2].Err)
+		}
+		a.back()
+		if got := strings.Join(a.k.logs[0], " "); got != "2" {
+			t.Errorf("Kafka holds %q beside what it had", got)
+		}
+		a.close()
+	})
+}
+
+func TestCloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAway(t, 1<<20)
+		if _, err := a.append(0, "spilled"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := a.log.Close(ctx); err != nil || time.Since(began) > 4*time.Second {
+			t.Errorf("close: %v after %v", err, time.Since(began))
+		}
+		if err := a.log.Close(ctx); !errors.Is(err, commitlog.ErrClosed) {
+			t.Errorf("close again: %v", err)
+		}
+	})
+}
