@@ -57,6 +57,10 @@ type Config struct {
 	// end are not closed: what is refused adds to the open reports, which then tell of several windows. 0: 256 MiB.
 	OutboxBytes int64
 
+	// Beside runs beside each partition: it is called in a goroutine when the partition is taken up, and ctx ends when it is
+	// to be given back, which waits for the return, at most BesideTimeout. nil: nothing does.
+	Beside func(ctx context.Context, v *View)
+
 	// ScopesMax is how many record keys a partition remembers, those of unknown meters included. 0: 100,000.
 	ScopesMax int
 

@@ -23,6 +23,7 @@ type follower struct {
 	listed    bool // answers questions
 	failed    bool // what was not flushed may be half of something
 	sender    *sender
+	beside    *beside
 }
 
 const (
@@ -160,6 +161,7 @@ func read(ctx context.Context, r commitlog.Reader, out chan<- chunk, done <-chan
 func (f *follower) follow(ctx context.Context) error {
 	go f.observe(ctx)
 	f.sender = f.w.send(f.p)
+	f.beside = f.w.runBeside(ctx, f.p)
 	for {
 		if err := f.followReader(ctx); err != nil || ctx.Err() != nil {
 			return err
@@ -289,6 +291,7 @@ func (p *partition) current() {
 // end gives the partition back: nobody runs it before this returns.
 func (f *follower) end() {
 	p := f.p
+	f.beside.end()
 	if f.listed {
 		f.w.mu.Lock()
 		delete(f.w.parts, p.number)
