@@ -1,0 +1,58 @@
+package forward
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+)
+
+func TestWhatAnAnswerMeansForWhatWasSent(t *testing.T) {
+	body := func(kind, code, message string) string {
+		return `{"error":{"type":"` + kind + `","code":"` + code + `","message":"` + message + `"}}`
+	}
+	for _, c := range []struct {
+		what   string
+		to     endpoint
+		status int
+		body   string
+		header string // of Stripe-Should-Retry
+		want   meaning
+	}{
+		{"taken", toStream, 200, `{}`, "", delivered},
+		{"a page instead of an answer", toStream, 200, `<html>`, "", undetermined},
+		{"no body", toStream, 200, ``, "", undetermined},
+		{"half an answer", toV1, 200, `{"object":`, "", undetermined},
+		{"an array", toStream, 200, `[]`, "", undetermined},
+		{"one of them is bad", toStream, 400, body("invalid_request_error", "invalid_fields", "x"), "", refused},
+		{"bad, and it should be tried again", toStream, 400, body("invalid_request_error", "x", "x"), "true", again},
+		{"a 400 of somebody else", toStream, 400, `<html>`, "", undetermined},
+		{"a duplicate by its code", toV1, 400, body("invalid_request_error", "duplicate_meter_event", "x"), "", delivered},
+		{"a duplicate by its sentence", toV1, 400, body("invalid_request_error", "", "An event already exists with identifier a."), "", delivered},
+		{"the sentence where it means nothing", toAdjustments, 400, body("invalid_request_error", "", "An event already exists with identifier a."), "", refused},
+		{"a key used for something else", toV1, 400, body("idempotency_error", "", "x"), "", again},
+		{"the session has ended", toStream, 401, body("temporary_session_expired", "x", "x"), "", expired},
+		{"the session has ended, as the clients' tests have it", toStream, 400, body("temporary_session_expired", "x", "x"), "", expired},
+		{"a key that is not known", toStream, 401, body("invalid_request_error", "", "x"), "", blocked},
+		{"a key that may not", toStream, 403, body("invalid_request_error", "", "x"), "", blocked},
+		{"another at the same time", toV1, 409, body("invalid_request_error", "too_many_concurrent_requests", "x"), "", again},
+		{"too large", toStream, 413, ``, "", tooLarge},
+		{"too fast", toStream, 429, body("rate_limit", "rate_limit", "x"), "", slowDown},
+		{"a lock", toV1, 429, body("invalid_request_error", "lock_timeout", "x"), "", slowDown},
+		{"a fault of Stripe's", toStream, 500, body("api_error", "", "x"), "", undetermined},
+		{"a fault that should not be tried again", toV1, 500, body("api_error", "", "x"), "false", undetermined},
+		{"away", toStream, 503, body("api_error", "", "x"), "true", undetermined},
+		{"a redirect", toStream, 302, ``, "", undetermined},
+	} {
+		a := &answer{status: c.status, header: http.Header{}}
+		if c.header != "" {
+			a.header.Set("Stripe-Should-Retry", c.header)
+		}
+		a.read([]byte(c.body))
+		if got := mean(c.to, a); got != c.want {
+			t.Errorf("%s: %s instead of %s", c.what, meaningNames[got], meaningNames[c.want])
+		}
+	}
+	if got := mean(toStream, &answer{status: 200, valid: true, err: errors.New("cut off")}); got != undetermined {
+		t.Errorf("an answer that was cut off is %s", meaningNames[got])
+	}
+}

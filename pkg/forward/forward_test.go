@@ -1,0 +1,306 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tollgate/pkg/meterevent"
+	"tollgate/pkg/thinevent"
+	"tollgate/test/fakestripe"
+)
+
+// small is a world without dice: businesses with a meter each, one partition.
+func small(t *testing.T, change func(*Config), businesses ...string) *world {
+	keys, forwarded := map[string]string{}, map[string]Business{}
+	for _, b := range businesses {
+		keys["sk_test_"+b] = b
+		forwarded[b] = Business{StripeKey: "sk_test_" + b, APIBase: "http://stripe.test", MeterEventsBase: "http://events.test"}
+	}
+	w := &world{t: t, log: newMemLog(1), fake: fakestripe.New(fakestripe.Config{Keys: keys}), model: map[cell]int64{}, folds: []*fold{{}}}
+	for _, b := range businesses {
+		if _, err := w.fake.CreateMeter(fakestripe.Account{Business: b}, fakestripe.Meter{EventName: "calls"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.cfg = Config{
+		Log: w.log, UsageTopic: usageTopic, CursorsTopic: cursorsTopic, DeadTopic: deadTopic, Businesses: forwarded,
+		Transport: w.fake.Transport(), Now: w.now,
+	}
+	if change != nil {
+		change(&w.cfg)
+	}
+	return w
+}
+
+func (w *world) send(business, identifier, customer string, value int64) {
+	e := sent{business: business, meter: simMeters["calls"], customer: customer, identifier: identifier, value: value, atMs: time.Now().UnixMilli()}
+	w.event(&e, false)
+}
+
+func (w *world) total(business string) int64 {
+	sum := int64(0)
+	for _, total := range w.fake.Totals(fakestripe.Account{Business: business}) {
+		var v int64
+		if _, err := fmt.Sscan(total.Value, &v); err != nil {
+			w.t.Error(err)
+		}
+		sum += v
+	}
+	return sum
+}
+
+func (w *world) drain(l *life) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Hour)
+	defer cancel()
+	if err := l.f.Drain(ctx, w.now()); err != nil {
+		w.t.Error(err)
+	}
+}
+
+func (w *world) dead(l *life) []Dead {
+	w.t.Helper()
+	list, err := l.f.DeadList(context.Background(), "", 0)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return list
+}
+
+// picky is a Stripe that refuses a request for one of its events.
+type picky struct{ http.RoundTripper }
+
+func (p picky) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(string(body), `"identifier":"bad"`) {
+		return &http.Response{StatusCode: 400, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"error":{"type":"invalid_request_error","code":"invalid_fields","message":"No."}}`))}, nil
+	}
+	r.Body = io.NopCloser(strings.NewReader(string(body)))
+	return p.RoundTripper.RoundTrip(r)
+}
+
+func TestOneBadEventOfAHundredIsFoundAndTheOthersArrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := small(t, nil, "acct_a")
+		for n := range 99 {
+			w.send("acct_a", fmt.Sprint("id-", n), "cus_1", 1)
+		}
+		w.send("acct_a", "bad", "cus_1", 1)
+		w.cfg.Transport = picky{w.fake.Transport()}
+		l := w.live("g")
+		w.drain(l)
+		dead := w.dead(l)
+		if w.total("acct_a") != 99 || len(dead) != 1 || dead[0].Identifier != "bad" || dead[0].Reason != reasonRefused || dead[0].Answer == nil || dead[0].Answer.Status != 400 {
+			t.Errorf("%d arrived, dead are %+v", w.total("acct_a"), dead)
+		}
+		if len(dead) == 0 {
+			t.FailNow()
+		}
+		if settled, left, err := l.f.Retry(context.Background(), "acct_a", dead[0].ID()); settled != 0 || len(left) != 1 || err != nil {
+			t.Errorf("%d %v %v", settled, left, err)
+		}
+		l.kill()
+	})
+}
+
+func TestWhatStripeMayHaveForgottenIsSetAsideAndNotSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := small(t, nil, "acct_a")
+		w.send("acct_a", "applied", "cus_1", 5)
+		if err := w.fake.Inject(fakestripe.Fault{Kind: fakestripe.ErrorAfter, Endpoint: fakestripe.Stream}); err != nil {
+			t.Fatal(err)
+		}
+		l := w.live("g")
+		time.Sleep(12 * time.Hour)
+		l.kill() // the next life knows from the cursor when it was first tried
+		l = w.live("h")
+		time.Sleep(13 * time.Hour)
+		w.fake.ClearFaults()
+		w.drain(l)
+		dead := w.dead(l)
+		if w.total("acct_a") != 5 || len(dead) != 1 || dead[0].Reason != reasonUnknown {
+			t.Errorf("%d arrived, dead are %+v", w.total("acct_a"), dead)
+		}
+		if st := w.fake.State(fakestripe.Account{Business: "acct_a"}); st.Twice != 0 {
+			t.Errorf("counted twice: %v", st.TwiceOf)
+		}
+		l.kill()
+	})
+}
+
+func TestWhatSurelyDidNotArriveIsSentAfterDaysToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := small(t, nil, "acct_a")
+		w.send("acct_a", "a", "cus_1", 5)
+		if err := w.fake.Inject(fakestripe.Fault{Kind: fakestripe.RateLimited, Endpoint: fakestripe.Stream}); err != nil {
+			t.Fatal(err)
+		}
+		l := w.live("g")
+		time.Sleep(50 * time.Hour)
+		w.fake.ClearFaults()
+		w.drain(l)
+		if dead := w.dead(l); w.total("acct_a") != 5 || len(dead) != 0 {
+			t.Errorf("%d arrived, dead are %+v", w.total("acct_a"), dead)
+		}
+		l.kill()
+	})
+}
+
+type someEvents struct{ got []*thinevent.Event }
+
+func (e *someEvents) Append(_ context.Context, events ...*thinevent.Event) error {
+	e.got = append(e.got, events...)
+	return nil
+}
+
+func TestTheAlarmIsRaisedBeforeItIsTooLateAndEventsThatAreTooOldAreSetAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events someEvents
+		w := small(t, func(c *Config) { c.Events = &events }, "acct_a")
+		w.send("acct_a", "a", "cus_1", 5)
+		if err := w.fake.Inject(fakestripe.Fault{Kind: fakestripe.BadKey}); err != nil {
+			t.Fatal(err)
+		}
+		l := w.live("g")
+		time.Sleep(19 * time.Hour)
+		if len(events.got) != 0 {
+			t.Errorf("the alarm came after 19 hours")
+		}
+		time.Sleep(2 * time.Hour)
+		if n := len(events.got); n < 1 || n > 3 || events.got[0].Type != TypeAtRisk || events.got[0].Business != "acct_a" {
+			t.Errorf("%d alarms", n)
+		}
+		if st := l.f.State(); st[0].Unsent != 1 || st[0].Trouble == "" || time.Since(st[0].OldestReceived) < 20*time.Hour {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(35 * 24 * time.Hour)
+		w.fake.ClearFaults()
+		w.drain(l)
+		if dead := w.dead(l); len(dead) != 1 || dead[0].Reason != reasonTooOld || w.total("acct_a") != 0 {
+			t.Errorf("%+v", dead)
+		}
+		l.kill()
+	})
+}
+
+func TestABusinessThatHangsDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var businesses []string
+		for n := range 100 {
+			businesses = append(businesses, fmt.Sprint("acct_", n))
+		}
+		w := small(t, func(c *Config) { c.QueueEvents = 50 }, businesses...)
+		if err := w.fake.Inject(fakestripe.Fault{Kind: fakestripe.HangBefore, Business: "acct_0"}); err != nil {
+			t.Fatal(err)
+		}
+		l := w.live("g")
+		time.Sleep(10 * time.Second)
+		for n := range 200 {
+			for i, b := range businesses {
+				w.send(b, fmt.Sprint("id-", n, "-", i), "cus_1", 1)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(2 * time.Second)
+		for _, b := range businesses[1:] {
+			if got := w.total(b); got != 200 {
+				t.Errorf("%s: %d of 200 arrived", b, got)
+			}
+		}
+		if got := w.total("acct_0"); got != 0 {
+			t.Errorf("acct_0: %d arrived of what hangs", got)
+		}
+		w.fake.ClearFaults()
+		w.fake.Release()
+		w.drain(l)
+		if got := w.total("acct_0"); got != 200 {
+			t.Errorf("acct_0: %d of 200 arrived in the end", got)
+		}
+		l.kill()
+	})
+}
+
+func TestABusinessStaysBelowItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := small(t, func(c *Config) {
+			b := c.Businesses["acct_a"]
+			b.EventsPerSecond = 1000
+			c.Businesses["acct_a"] = b
+		}, "acct_a")
+		w.fake.SetLimits(fakestripe.Limits{SessionEvents: 1000})
+		for n := range 10_000 {
+			w.send("acct_a", fmt.Sprint("id-", n), "cus_1", 1)
+		}
+		begun := time.Now()
+		l := w.live("g")
+		for w.total("acct_a") < 10_000 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		st := w.fake.State(fakestripe.Account{Business: "acct_a"})
+		if took := time.Since(begun); st.RateLimited > 0 || st.SessionRateMax > 1000 || took > 13*time.Second {
+			t.Errorf("it took %v; %d a second at most, refused %d times", took, st.SessionRateMax, st.RateLimited)
+		}
+		l.kill()
+	})
+}
+
+func TestReconcilingFindsWhatIsLackingAndWhy(t *testing.T) {
+	amount := func(meter, customer, value string) Amount {
+		d, err := meterevent.ParseDecimal([]byte(value))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Amount{meter, customer, d}
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	c := &Comparison{
+		Ours:   []Amount{amount("calls", "same", "1.50"), amount("calls", "dead", "10"), amount("calls", "lost", "3"), amount("hits", "dead", "2")},
+		Theirs: []Amount{amount("calls", "same", "1.5"), amount("calls", "dead", "7.5"), amount("calls", "more", "1")},
+		Meters: simMetersByName(), From: at, To: at.Add(time.Hour),
+		Dead: []Dead{
+			{Kind: kindEvent, EventName: "calls", Reason: reasonRefused, Answer: &DeadAnswer{400, "archived_meter", ""}, Timestamp: at.Format(timeForm), Payload: []byte(`{"stripe_customer_id":"dead","value":"2.5"}`)},
+			{Kind: kindEvent, EventName: "calls", Reason: reasonRefused, Timestamp: at.Add(time.Hour).Format(timeForm), Payload: []byte(`{"stripe_customer_id":"lost","value":"3"}`)},
+			{Kind: kindEvent, EventName: "hits", Reason: reasonTooOld, Timestamp: at.Format(timeForm), Payload: []byte(`{"stripe_customer_id":"dead","value":"9"}`)},
+		},
+	}
+	got := fmt.Sprintf("%+v", Reconcile(c))
+	want := "[{EventName:calls Customer:dead Ours:10 Theirs:7.5 Missing:2.5 Explained:[{Reason:refused: archived_meter Value:2.5}] Drift: InFlight:false}" +
+		" {EventName:calls Customer:lost Ours:3 Theirs:0 Missing:3 Explained:[] Drift:3 InFlight:false}" +
+		" {EventName:calls Customer:more Ours:0 Theirs:1 Missing:-1 Explained:[] Drift:-1 InFlight:false}" +
+		" {EventName:hits Customer:dead Ours:2 Theirs:0 Missing:2 Explained:[{Reason:timestamp_too_old Value:1}] Drift:1 InFlight:false}]"
+	if got != want {
+		t.Errorf("%s\ninstead of\n%s", got, want)
+	}
+	c.InFlight = true
+	for _, d := range Reconcile(c) {
+		if d.Unexplained() != (d.Customer == "more") {
+			t.Errorf("while some are in flight: %+v", d)
+		}
+	}
+}
+
+func TestSummariesAreFetchedAsStripeHasThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := small(t, nil, "acct_a")
+		for n := range 30 {
+			w.send("acct_a", fmt.Sprint("id-", n), fmt.Sprint("cus_", n%2), int64(n))
+		}
+		l := w.live("g")
+		w.drain(l)
+		from := time.Now().Truncate(time.Hour)
+		got, err := l.f.Summaries(context.Background(), "acct_a", map[string][]string{"calls": {"cus_0", "cus_1"}}, from.Add(-time.Hour), from.Add(time.Hour))
+		if err != nil || len(got) != 2 || text(got[0].Value) != "210" || text(got[1].Value) != "225" {
+			t.Errorf("%+v: %v", got, err)
+		}
+		l.kill()
+	})
+}

@@ -1,0 +1,207 @@
+package forward
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"tollgate/pkg/usage"
+)
+
+// Forwarder forwards what the partitions hold that the worker of this process runs. See the package.
+type Forwarder struct {
+	cfg     Config
+	counts  *counts
+	senders map[scope]*sender
+	board   *board
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wait   sync.WaitGroup
+
+	mu   sync.Mutex
+	taps map[int32]*tap // guarded by mu
+}
+
+// Open begins to read the cursors.
+func Open(cfg Config) (*Forwarder, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	f := &Forwarder{cfg: cfg, counts: newCounts(cfg.Metrics), senders: make(map[scope]*sender), taps: make(map[int32]*tap)}
+	for name, own := range cfg.Businesses {
+		s := newSender(&f.cfg, f.counts, name, own)
+		f.senders[s.scope] = s
+	}
+	var err error
+	if f.board, err = startBoard(&f.cfg); err != nil {
+		return nil, err
+	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.export()
+	f.wait.Add(2)
+	go func() { defer f.wait.Done(); f.watch(f.ctx) }()
+	go func() { defer f.wait.Done(); f.mirror(f.ctx) }()
+	return f, nil
+}
+
+// Beside runs a partition until ctx ends; see usage.Config.
+func (f *Forwarder) Beside(ctx context.Context, v *usage.View) {
+	f.run(ctx, v.Partition(), func() View { return v.Fork() })
+}
+
+func (f *Forwarder) run(ctx context.Context, partition int32, view func() View) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(f.ctx, cancel)()
+	t := &tap{f: f, view: view(), partition: partition, next: -1, lanes: make(map[scope]*lane), behind: make(chan struct{}, f.cfg.ReadersBehind)}
+	for s, sender := range f.senders {
+		t.lanes[s] = &lane{f: f, s: sender, t: t, view: view(), key: laneKey(s, t.partition), wake: make(chan struct{}, 1)}
+	}
+	f.mu.Lock()
+	f.taps[t.partition] = t
+	f.mu.Unlock()
+	var wait sync.WaitGroup
+	wait.Add(1 + len(t.lanes))
+	go func() { defer wait.Done(); t.run(ctx) }()
+	for _, l := range t.lanes {
+		go func() { defer wait.Done(); l.run(ctx) }()
+	}
+	wait.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.taps[t.partition] == t {
+		delete(f.taps, t.partition)
+	}
+}
+
+// BusinessState is how a business stands, of the partitions that this process runs.
+type BusinessState struct {
+	Business string `json:"business"`
+	Livemode bool   `json:"livemode"`
+	// OldestReceived and OldestHappened are of events that were read and are not at Stripe; zero: there are none.
+	OldestReceived time.Time `json:"oldest_received"`
+	OldestHappened time.Time `json:"oldest_happened"`
+	Unsent         int       `json:"unsent"` // read, and not known to be at Stripe
+	Behind         int64     `json:"behind"` // records of the log that were not read for it
+	InFlight       int64     `json:"in_flight"`
+	Dead           int64     `json:"dead"`    // letters written by this process
+	Trouble        string    `json:"trouble"` // why Stripe takes nothing now
+}
+
+// State lists the businesses in order.
+func (f *Forwarder) State() []BusinessState {
+	states := make(map[scope]*BusinessState)
+	for s, sender := range f.senders {
+		st := &BusinessState{Business: s.business, Livemode: s.live, InFlight: sender.inFlight.Load(), Dead: sender.dead.Load()}
+		if trouble := sender.trouble.Load(); trouble != nil {
+			st.Trouble = *trouble
+		}
+		states[s] = st
+	}
+	for _, t := range f.running() {
+		t.mu.Lock()
+		next := t.next
+		t.mu.Unlock()
+		for s, l := range t.lanes {
+			l.mu.Lock()
+			of := l.state
+			l.mu.Unlock()
+			st := states[s]
+			st.Unsent += of.events
+			st.Behind += max(0, next-of.end)
+			st.OldestReceived = older(st.OldestReceived, of.receivedMs)
+			st.OldestHappened = older(st.OldestHappened, of.timestampMs)
+		}
+	}
+	list := make([]BusinessState, 0, len(states))
+	for _, st := range states {
+		list = append(list, *st)
+	}
+	slices.SortFunc(list, func(a, b BusinessState) int { return cmp.Compare(a.Business, b.Business) })
+	return list
+}
+
+func older(t time.Time, ms int64) time.Time {
+	if ms == 0 {
+		return t
+	}
+	if at := time.UnixMilli(ms).UTC(); t.IsZero() || at.Before(t) {
+		return at
+	}
+	return t
+}
+
+func (f *Forwarder) running() []*tap {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := make([]*tap, 0, len(f.taps))
+	for _, t := range f.taps {
+		list = append(list, t)
+	}
+	return list
+}
+
+// Drain waits until everything that any gateway received before a time is at Stripe or set aside, whoever runs the
+// partitions. It goes by the cursors, so that it may take a minute where there is little to send, and a window of the
+// roll-up longer.
+func (f *Forwarder) Drain(ctx context.Context, before time.Time) error {
+	if err := sleep(ctx, before.Sub(f.cfg.Now())); err != nil {
+		return err
+	}
+	targets := make([]int64, f.cfg.Log.Partitions(f.cfg.UsageTopic))
+	for n := range targets {
+		_, next, err := f.cfg.Log.Bounds(ctx, f.cfg.UsageTopic, int32(n))
+		if err != nil {
+			return err
+		}
+		targets[n] = next
+	}
+	for {
+		lacking := f.lacking(targets)
+		if lacking == "" {
+			return nil
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return fmt.Errorf("forward: not drained: %s: %w", lacking, err)
+		}
+	}
+}
+
+// lacking names a lane whose cursor is before its partition's target.
+func (f *Forwarder) lacking(targets []int64) string {
+	cursors := f.board.all()
+	for s := range f.senders {
+		for n, target := range targets {
+			key := laneKey(s, int32(n))
+			switch c := cursors[key]; {
+			case target == 0:
+			case c == nil:
+				return key + " has not begun"
+			case c.Next < target:
+				return fmt.Sprintf("%s is at %d of %d", key, c.Next, target)
+			}
+		}
+	}
+	return ""
+}
+
+// Ready is nil when the cursors were read.
+func (f *Forwarder) Ready() error { return f.board.follower.Ready() }
+
+// Close ends what runs. Calls of Beside return.
+func (f *Forwarder) Close(ctx context.Context) error {
+	f.cancel()
+	done := make(chan struct{})
+	go func() { f.wait.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return f.board.follower.Close(ctx)
+}

@@ -1,0 +1,150 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// decide makes a range durable before anything of it is sent.
+func (l *lane) decide(ctx context.Context, b *batch) error {
+	c := b.cursor
+	if err := l.write(ctx, &c); err != nil {
+		return err
+	}
+	b.cursor, l.durable = c, &c
+	return nil
+}
+
+func (l *lane) write(ctx context.Context, c *cursor) error {
+	c.Seq, c.Writer = 1, l.writer
+	if l.durable != nil {
+		c.Seq = l.durable.Seq + 1
+	}
+	c.Gateway, c.At = l.f.cfg.Gateway, l.f.cfg.Now().UTC().Format(timeForm)
+	for attempt := 0; ; attempt++ {
+		err := l.f.board.write(ctx, c)
+		if err == nil || ctx.Err() != nil || errors.Is(err, errSuperseded) {
+			l.writtenAt = l.f.cfg.Now()
+			if err == nil {
+				l.tidy(ctx, c)
+			}
+			return err
+		}
+		l.f.cfg.Notify(Notice{What: Faulty, Business: l.s.scope.String(), Detail: "writing a cursor", Err: err})
+		if err := sleep(ctx, min(l.f.cfg.BackoffMin<<min(attempt, 10), l.f.cfg.BackoffMax)); err != nil {
+			return err
+		}
+	}
+}
+
+// tidy takes away the cursors of those who ran the lane before. Should it fail, they stay until somebody else does.
+func (l *lane) tidy(ctx context.Context, c *cursor) {
+	if l.tidied {
+		return
+	}
+	l.tidied = true
+	for _, key := range l.f.board.outdated(c) {
+		if appendRecord(ctx, &l.f.cfg, l.f.cfg.CursorsTopic, 0, []byte(key), nil) != nil {
+			return
+		}
+	}
+}
+
+// idle says that ranges were passed when no other does it by beginning.
+func (l *lane) idle(ctx context.Context) error {
+	since := l.f.cfg.Now().Sub(l.writtenAt)
+	open := l.durable.End > l.durable.Next
+	switch {
+	case l.next <= l.durable.Next, open && since >= 0 && since < idleWrite, !open && since >= 0 && since < idleEmpty:
+		return nil
+	}
+	c := newBatch(l.before, l.next, 0).cursor
+	if err := l.write(ctx, &c); err != nil {
+		return err
+	}
+	l.durable, l.before = &c, &c
+	return nil
+}
+
+// passed goes behind a range.
+func (l *lane) passed(b *batch) {
+	l.next = b.cursor.End
+	c := b.cursor
+	l.before = &c
+	if b.size() > 0 {
+		l.f.counts.ranges.Add(1)
+	}
+	l.show(nil, "")
+}
+
+// send sends a range and returns when the outcome of everything in it is known and durable.
+func (l *lane) send(ctx context.Context, b *batch, mayBe bool) error {
+	events, cancels := b.parcels()
+	t := try{first: b.cursor.at(), mayBe: mayBe}
+	size := l.s.pace.batch()
+	if l.f.cfg.Mode == V1 {
+		size = 1
+	}
+	l.show(b, "")
+	if err := l.together(ctx, cut(events, size, requestBytes), t); err != nil {
+		return err
+	}
+	return l.together(ctx, cut(cancels, 1, requestBytes), t)
+}
+
+// together sends requests, several at once.
+func (l *lane) together(ctx context.Context, requests [][]parcel, t try) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wait  sync.WaitGroup
+		mu    sync.Mutex
+		first error
+	)
+	todo := make(chan []parcel)
+	for range min(l.f.cfg.InFlight, len(requests)) {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for parcels := range todo {
+				if err := l.request(ctx, parcels, t); err != nil {
+					mu.Lock()
+					if first == nil {
+						first = err
+					}
+					mu.Unlock()
+					cancel()
+				}
+			}
+		}()
+	}
+	for _, parcels := range requests {
+		todo <- parcels
+	}
+	close(todo)
+	wait.Wait()
+	return first
+}
+
+// request sends one, and writes the dead letters of it.
+func (l *lane) request(ctx context.Context, parcels []parcel, t try) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var dead []*Dead
+	if err := l.s.deliver(ctx, parcels, t, func(a setAside) {
+		dead = append(dead, l.f.deadLetter(l.s.scope, l.t.partition, a))
+	}); err != nil {
+		return err
+	}
+	for _, d := range dead {
+		if err := l.f.bury(ctx, d); err != nil {
+			return err
+		}
+		l.f.counts.dead.Add(1)
+		l.s.dead.Add(1)
+		l.f.cfg.Notify(Notice{What: SetAside, Business: l.s.scope.String(), Detail: d.Kind + " " + d.Identifier + " of " + d.EventName + ": " + d.Reason})
+	}
+	return nil
+}
