@@ -100,7 +100,7 @@ func (s *Store) reached(ctx context.Context, end int64) error {
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.index.up.Done():
+		case <-s.index.Up().Done():
 			return s.Damage()
 		case <-s.ctx.Done():
 			return commitlog.ErrClosed

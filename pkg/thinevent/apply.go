@@ -18,15 +18,15 @@ const (
 // begin says where the index goes on. Records that retention removed before they were indexed are usually too old to be
 // shown; where retention is by size they may not be, and a person is told.
 func (s *Store) begin(oldest, end int64) (int64, error) {
-	if err := s.index.usable(); err != nil {
+	if err := s.index.Usable(); err != nil {
 		return 0, err
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
 	switch next := s.is.next; {
 	case next > end:
-		return 0, s.index.refuse(&DamagedError{Path: s.index.path, Err: fmt.Errorf(
-			"it was made of the events before offset %d of %s, which ends at %d: it is the index of another log", next, s.cfg.Topic, end)})
+		return 0, s.index.Refuse(fmt.Errorf(
+			"it was made of the events before offset %d of %s, which ends at %d: it is the index of another log", next, s.cfg.Topic, end))
 	case next == 0 && end > oldest:
 		s.cfg.Notify(Notice{What: Rebuilding, Detail: fmt.Sprintf("%d records", end-oldest)})
 	case next > 0 && next < oldest:
@@ -39,7 +39,7 @@ func (s *Store) begin(oldest, end int64) (int64, error) {
 
 // trouble tells once that the topic can not be read.
 func (s *Store) trouble(n follow.Notice) {
-	if s.waiting || n.Anew || s.index.usable() != nil {
+	if s.waiting || n.Anew || s.index.Usable() != nil {
 		return // begin tells of what is anew, and the index of its own failure
 	}
 	s.waiting = true
@@ -79,25 +79,25 @@ type fold struct {
 }
 
 func (s *Store) applySome(records []recordbatch.Record) error {
-	if err := s.index.usable(); err != nil {
+	if err := s.index.Usable(); err != nil {
 		return err
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
-	f := &fold{s: s, batch: s.index.db.NewBatch(), is: s.is, oldest: s.oldestMs(), ids: make(map[string]bool)}
+	f := &fold{s: s, batch: s.index.DB.NewBatch(), is: s.is, oldest: s.oldestMs(), ids: make(map[string]bool)}
 	for i := range records {
 		if records[i].Offset < f.is.next {
 			continue
 		}
 		if err := f.one(&records[i]); err != nil {
-			return s.index.judge(err)
+			return s.index.Judge(err)
 		}
 		f.is.next = records[i].Offset + 1
 	}
 	if err := f.batch.Set(keyState, f.is.append(nil), nil); err != nil {
-		return s.index.judge(err)
+		return s.index.Judge(err)
 	}
-	if err := s.index.commit(f.batch, pebble.NoSync); err != nil {
+	if err := s.index.Commit(f.batch, pebble.NoSync); err != nil {
 		return err
 	}
 	s.is = f.is
@@ -118,7 +118,7 @@ func (f *fold) one(rec *recordbatch.Record) error {
 	if e.CreatedMs < f.oldest {
 		return nil // the topic keeps a little more than is shown
 	}
-	_, known, err := f.s.index.offsetOf(f.s.index.db, e.ID)
+	_, known, err := f.s.index.offsetOf(f.s.index.DB, e.ID)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"tollgate/internal/rowstore/baddisk"
 	"tollgate/pkg/commitlog"
 )
 
@@ -116,11 +116,18 @@ func TestAnIndexOfAnotherLogIsRefused(t *testing.T) {
 	}
 }
 
+// quiet is a store's logger.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(string, ...any) {}
+
 func TestAnIndexOfAnotherFormatIsRefused(t *testing.T) {
 	f := newStage(t)
 	change := func(write func(*pebble.DB) error) {
 		t.Helper()
-		db, err := pebble.Open(f.cfg.Dir, &pebble.Options{FS: f.cfg.FS, Logger: indexLogger{}, FormatMajorVersion: pebble.FormatNewest})
+		db, err := pebble.Open(f.cfg.Dir, &pebble.Options{FS: f.cfg.FS, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +151,7 @@ func TestARowThatIsNotReadableIsDamage(t *testing.T) {
 		f := newStage(t)
 		f.put(report("mtr_1", 0, t0))
 		s := f.caughtUp()
-		if err := s.index.db.Set(key, []byte("rot"), pebble.NoSync); err != nil {
+		if err := s.index.DB.Set(key, []byte("rot"), pebble.NoSync); err != nil {
 			t.Fatal(err)
 		}
 		_, err1 := s.List(&Query{Business: "acct_demo", Limit: 1})
@@ -163,7 +170,7 @@ func TestAnIndexWithoutAManifestIsRefusedAndNotWiped(t *testing.T) {
 	f := newStage(t)
 	f.onDisk(20)
 	s := f.caughtUp()
-	if err := s.index.db.Flush(); err != nil {
+	if err := s.index.DB.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	f.close(s)
@@ -192,7 +199,7 @@ func TestWhoWaitsForAnIndexThatFailsIsTold(t *testing.T) {
 	waits := make(chan error, 1)
 	go func() { waits <- s.CaughtUp(context.Background()) }()
 	time.Sleep(5 * time.Millisecond)
-	_ = s.index.refuse(&DamagedError{Path: "here", Err: errDisk})
+	_ = s.index.Refuse(baddisk.ErrGone)
 	select {
 	case err := <-waits:
 		var damaged *DamagedError
@@ -208,13 +215,13 @@ func TestWhoWaitsForAnIndexThatFailsIsTold(t *testing.T) {
 func TestAStoreThatIsStuckIsLeftAlone(t *testing.T) {
 	f := newStage(t)
 	s := f.caughtUp()
-	db := s.index.db
+	db := s.index.DB
 	defer db.Close()
 	s.write.Lock()
 	defer s.write.Unlock()
 	f.put(report("mtr_1", 1, t0))
 	time.Sleep(20 * time.Millisecond) // the fold has come to the record, and waits
-	_ = s.index.fail(&DamagedError{Path: "here", Err: errDisk})
+	_ = s.index.Fail("here", baddisk.ErrGone, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	begun := time.Now()
@@ -228,37 +235,16 @@ func TestAStoreThatIsStuckIsLeftAlone(t *testing.T) {
 	}
 }
 
-// faults makes chosen calls to the disk fail.
-type faults struct {
-	fail atomic.Pointer[func(errorfs.Op) error]
-}
-
-func (i *faults) set(fail func(errorfs.Op) error) { i.fail.Store(&fail) }
-func (i *faults) String() string                  { return "faults" }
-func (i *faults) MaybeError(op errorfs.Op) error {
-	if fail := i.fail.Load(); fail != nil {
-		return (*fail)(op)
-	}
-	return nil
-}
-
-var errDisk = errors.New("the disk is gone")
-
 // A store that can not write its log calls for the end of the process; here it ends the index alone.
 func TestAnIndexThatCanNotBeWrittenEndsAndTheProcessLives(t *testing.T) {
 	f := newStage(t)
-	injected, disk := new(faults), pebblevfs.NewCrashableMem()
+	injected, disk := new(baddisk.Faults), pebblevfs.NewCrashableMem()
 	f.cfg.FS = errorfs.Wrap(disk, injected)
 	s := f.caughtUp()
 	if err := s.Append(t.Context(), report("mtr_1", 1, t0)); err != nil {
 		t.Fatal(err)
 	}
-	injected.set(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".log") {
-			return errDisk
-		}
-		return nil
-	})
+	injected.Set(baddisk.Writes(".log"))
 	var err error
 	n := int64(2)
 	for ; s.Damage() == nil; n++ {
@@ -273,7 +259,7 @@ func TestAnIndexThatCanNotBeWrittenEndsAndTheProcessLives(t *testing.T) {
 	if err != nil && !errors.As(err, &damaged) {
 		t.Errorf("Append: %v", err)
 	}
-	f.answersWith(s, errDisk.Error())
+	f.answersWith(s, baddisk.ErrGone.Error())
 	if d := s.Damage(); !errors.As(d, &damaged) || !damaged.Unwritable || !f.told(Failed) {
 		t.Errorf("Damage: %v, told %v", d, f.notices)
 	}
@@ -293,47 +279,14 @@ func TestRotThatIsReadEndsTheIndex(t *testing.T) {
 		f.put(report("mtr_1", n, t0))
 	}
 	s := f.caughtUp()
-	if err := s.index.db.Flush(); err != nil {
+	if err := s.index.DB.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	rot(t, disk, f.cfg.Dir)
+	baddisk.Rot(t, disk, f.cfg.Dir)
 	_, err := s.List(&Query{Business: "acct_demo", Limit: 2000})
 	var damaged *DamagedError
 	if !errors.As(err, &damaged) || damaged.Unwritable || !strings.Contains(err.Error(), "`gateway state rebuild`") {
 		t.Errorf("List: %v", err)
 	}
 	f.answersWith(s, ".sst is damaged")
-}
-
-// rot flips bytes of all tables.
-func rot(t *testing.T, disk *pebblevfs.MemFS, dir string) {
-	t.Helper()
-	names, err := disk.List(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		if !strings.HasSuffix(name, ".sst") {
-			continue
-		}
-		file, err := disk.OpenReadWrite(filepath.Join(dir, name), pebblevfs.WriteCategoryUnspecified)
-		if err != nil {
-			t.Fatal(err)
-		}
-		info, err := file.Stat()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := make([]byte, info.Size()/2)
-		if n, err := file.ReadAt(b, 0); err != nil && n > 0 {
-			t.Fatal(err)
-		}
-		for i := range b {
-			b[i] ^= 0x55
-		}
-		if _, err := file.WriteAt(b, 0); err != nil {
-			t.Fatal(err)
-		}
-		_ = file.Close()
-	}
 }

@@ -184,21 +184,21 @@ func (l *lister) walk(low, high Position, ascend bool, limit int) (at []Position
 	defer func() {
 		for _, h := range heads {
 			if closed := h.it.Close(); err == nil {
-				err = l.s.index.judge(closed)
+				err = l.s.index.Judge(closed)
 			}
 		}
 	}()
 	for _, t := range l.types {
 		prefix := appendList(nil, l.q.Business, l.q.Livemode, l.q.ObjectID, t)
 		n := len(prefix)
-		it, err := l.s.index.iterator(l.from, appendPosition(prefix[:n:n], low), appendPosition(prefix[:n:n], high))
+		it, err := l.s.index.Iterator(l.from, appendPosition(prefix[:n:n], low), appendPosition(prefix[:n:n], high))
 		if err != nil {
 			return nil, err
 		}
 		h := &head{it: it, ascend: ascend}
 		heads = append(heads, h)
 		if err := h.first(); err != nil {
-			return nil, l.s.index.judge(err)
+			return nil, l.s.index.Judge(err)
 		}
 	}
 	for len(at) < limit {
@@ -208,7 +208,7 @@ func (l *lister) walk(low, high Position, ascend bool, limit int) (at []Position
 		}
 		at = append(at, h.at)
 		if err := h.move(); err != nil {
-			return nil, l.s.index.judge(err)
+			return nil, l.s.index.Judge(err)
 		}
 	}
 	return at, nil

@@ -32,7 +32,7 @@ func (s *Store) byID(from pebble.Reader, id string) (*Event, error) {
 func (s *Store) listed(from pebble.Reader, offset int64) (*Event, error) {
 	e, err := s.index.event(from, offset)
 	if err == nil && e == nil {
-		err = s.index.judge(errRow)
+		err = s.index.Judge(errRow)
 	}
 	return e, err
 }
@@ -77,22 +77,22 @@ func (s *Store) From(offset int64, limit int) (events []*Event, next int64, err 
 			return nil // the bounds of a walk have an order
 		}
 		passed, full := 0, false
-		err = s.index.each(from, keyEvent(offset), keyEvent(is.next), func(key, row []byte) error {
+		err = s.index.Each(from, keyEvent(offset), keyEvent(is.next), func(key, row []byte) (bool, error) {
 			if full = len(events) >= limit || passed == passedMax; full {
-				return errStop
+				return false, nil
 			}
 			if len(key) != 1+8 || len(row) < rowHeadBytes {
-				return errRow
+				return false, errRow
 			}
 			at := i64At(key[1:])
 			next = at + 1
 			if i64At(row) < oldest {
 				passed++
-				return nil
+				return true, nil
 			}
 			e, err := parseRow(at, row)
 			events = append(events, e)
-			return err
+			return true, err
 		})
 		if !full {
 			next = max(next, is.next)
@@ -113,12 +113,12 @@ func (s *Store) Since(createdMs int64) (offset int64, err error) {
 			return err
 		}
 		offset = is.next
-		return s.index.each(from, keyNewest(createdMs), []byte{tableNewest + 1}, func(_, row []byte) error {
+		return s.index.Each(from, keyNewest(createdMs), []byte{tableNewest + 1}, func(_, row []byte) (bool, error) {
 			if len(row) != 8 {
-				return errRow
+				return false, errRow
 			}
 			offset = i64At(row)
-			return errStop
+			return false, nil
 		})
 	})
 	return offset, err

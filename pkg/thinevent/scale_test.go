@@ -187,7 +187,7 @@ func TestListsOfManyEventsAreShort(t *testing.T) {
 	if left := s.stored.Load(); left < l.n/3 || left > 2*l.n/3 {
 		t.Errorf("%d events are left", left)
 	}
-	if err := s.index.db.Compact(t.Context(), []byte{0}, []byte{0xff}, true); err != nil {
+	if err := s.index.DB.Compact(t.Context(), []byte{0}, []byte{0xff}, true); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("disk after the sweep: %d bytes", diskBytes(t, f.cfg.Dir))

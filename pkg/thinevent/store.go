@@ -94,14 +94,14 @@ func (s *Store) open() (err error) {
 	if s.index, err = openIndex(&s.cfg); err != nil {
 		return err
 	}
-	if s.is, err = s.index.progress(s.index.db); err == nil {
+	if s.is, err = s.index.progress(s.index.DB); err == nil {
 		s.publish()
 		s.follower, err = follow.Start(follow.Config{
 			Log: s.cfg.Log, Topic: s.cfg.Topic, Partition: partition, Begin: s.begin, Apply: s.apply, Notify: s.trouble,
 		})
 	}
 	if err != nil {
-		return errors.Join(err, s.index.close())
+		return errors.Join(err, s.index.Close())
 	}
 	go func() {
 		defer close(s.swept)
@@ -121,7 +121,7 @@ func (s *Store) Damage() error {
 	if s.damage != nil {
 		return s.damage
 	}
-	return s.index.usable()
+	return s.index.Usable()
 }
 
 // Ready is nil once the index has what the topic held at the start.
@@ -142,7 +142,7 @@ func (s *Store) CaughtUp(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.index.up, cancel)()
+	defer context.AfterFunc(s.index.Up(), cancel)()
 	if err := s.follower.CaughtUp(ctx); err != nil {
 		if damaged := s.Damage(); damaged != nil {
 			return damaged
@@ -165,7 +165,7 @@ func (s *Store) ask(question func(from pebble.Reader) error) error {
 	if s.closed {
 		return fmt.Errorf("thinevent: %w", commitlog.ErrClosed)
 	}
-	snapshot := s.index.db.NewSnapshot()
+	snapshot := s.index.DB.NewSnapshot()
 	defer snapshot.Close()
 	return question(snapshot)
 }
@@ -182,7 +182,7 @@ func (s *Store) Close(ctx context.Context) error {
 	if s.index == nil || s.follower == nil {
 		return nil
 	}
-	if s.index.stuck.Load() {
+	if s.index.Stuck() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, downTimeout)
 		defer cancel()
@@ -193,7 +193,7 @@ func (s *Store) Close(ctx context.Context) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		if s.index.stuck.Load() {
+		if s.index.Stuck() {
 			return nil // it was told, and there is nothing left to close
 		}
 		return fmt.Errorf("thinevent: the index of events was not closed in time: %w", ctx.Err())
@@ -211,5 +211,5 @@ func (s *Store) shut(ctx context.Context) error {
 		return nil
 	}
 	s.closed = true
-	return s.index.close()
+	return s.index.Close()
 }

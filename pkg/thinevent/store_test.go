@@ -175,7 +175,7 @@ func TestOldEventsAreNeitherShownNorKept(t *testing.T) {
 	}
 	only()
 	rows := map[byte]int{}
-	if err := s.index.each(s.index.db, nil, nil, func(key, _ []byte) error { rows[key[0]]++; return nil }); err != nil {
+	if err := s.index.Each(s.index.DB, nil, nil, func(key, _ []byte) (bool, error) { rows[key[0]]++; return true, nil }); err != nil {
 		t.Fatal(err)
 	}
 	want := map[byte]int{keyMeta[0]: 1, tableState: 1, tableEvents: 2, tableIDs: 2, tableLists: 8, tableExpiry: 2, tableNewest: 1}

@@ -18,10 +18,10 @@ const (
 func (s *Store) upkeep() {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
-	for round := 0; s.index.usable() == nil; round++ {
+	for round := 0; s.index.Usable() == nil; round++ {
 		s.observe()
 		if round%sweepEvery == 0 {
-			if err := s.sweep(); err != nil && s.index.usable() == nil && s.ctx.Err() == nil {
+			if err := s.sweep(); err != nil && s.index.Usable() == nil && s.ctx.Err() == nil {
 				s.cfg.Notify(Notice{What: Waiting, Detail: s.cfg.Dir, Err: err})
 			}
 		}
@@ -29,7 +29,7 @@ func (s *Store) upkeep() {
 		case <-tick.C:
 		case <-s.ctx.Done():
 			return
-		case <-s.index.up.Done():
+		case <-s.index.Up().Done():
 			return
 		}
 	}
@@ -58,25 +58,25 @@ func (s *Store) sweep() error {
 // sweepStep removes events whose key of expiry is at or behind from and before a creation. It returns where to go on, nil
 // at the end: a walk from the beginning each time would pass what was removed before, again and again.
 func (s *Store) sweepStep(from []byte, oldest int64) (rest []byte, err error) {
-	if err := s.index.usable(); err != nil {
+	if err := s.index.Usable(); err != nil {
 		return nil, err
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
 	x, is := s.index, s.is
 	var old []Position
-	err = x.each(x.db, from, keyExpiry(Position{CreatedMs: oldest}), func(key, _ []byte) error {
+	err = x.Each(x.DB, from, keyExpiry(Position{CreatedMs: oldest}), func(key, _ []byte) (bool, error) {
 		if len(old) == sweepEvents {
-			return errStop
+			return false, nil
 		}
 		p, err := positionAt(key)
 		old = append(old, p)
-		return err
+		return true, err
 	})
 	if err != nil || len(old) == 0 {
 		return nil, err
 	}
-	batch := x.db.NewBatch()
+	batch := x.DB.NewBatch()
 	for _, p := range old {
 		if err := x.remove(batch, p); err != nil {
 			return nil, err
@@ -84,9 +84,9 @@ func (s *Store) sweepStep(from []byte, oldest int64) (rest []byte, err error) {
 	}
 	is.stored -= int64(len(old))
 	if err := batch.Set(keyState, is.append(nil), nil); err != nil {
-		return nil, x.judge(err)
+		return nil, x.Judge(err)
 	}
-	if err := x.commit(batch, pebble.NoSync); err != nil {
+	if err := x.Commit(batch, pebble.NoSync); err != nil {
 		return nil, err
 	}
 	s.is = is
@@ -99,17 +99,17 @@ func (s *Store) sweepStep(from []byte, oldest int64) (rest []byte, err error) {
 
 // remove removes the event at a position with all its rows.
 func (x *index) remove(batch *pebble.Batch, p Position) error {
-	e, err := x.event(x.db, p.Offset)
+	e, err := x.event(x.DB, p.Offset)
 	if err == nil && e == nil {
 		err = errRow // expiry has an event that is not there
 	}
 	if err != nil {
-		return x.judge(err)
+		return x.Judge(err)
 	}
 	for _, key := range [][]byte{keyEvent(e.Offset), keyID(e.ID), keyExpiry(p), keyNewest(e.CreatedMs)} {
 		if err := batch.Delete(key, nil); err != nil {
-			return x.judge(err)
+			return x.Judge(err)
 		}
 	}
-	return x.judge(eachList(e, func(key []byte) error { return batch.Delete(key, nil) }))
+	return x.Judge(eachList(e, func(key []byte) error { return batch.Delete(key, nil) }))
 }

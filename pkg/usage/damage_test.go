@@ -10,14 +10,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"tollgate/internal/rowstore/baddisk"
 	"tollgate/pkg/control"
 )
 
@@ -143,43 +142,17 @@ func TestAGapFoundWhileRunningIsToldAndGoneOnBehind(t *testing.T) {
 	}
 }
 
-// faults makes chosen calls to the disk of the store fail.
-type faults struct {
-	fail atomic.Pointer[func(errorfs.Op) error]
-}
-
-func (i *faults) set(fail func(errorfs.Op) error) { i.fail.Store(&fail) }
-func (i *faults) MaybeError(op errorfs.Op) error {
-	if fail := i.fail.Load(); fail != nil {
-		return (*fail)(op)
-	}
-	return nil
-}
-func (i *faults) String() string { return "faults" }
-
-var errDisk = errors.New("the disk is gone")
-
-// writes fails writes and syncs of files with a suffix.
-func writes(suffix string) func(errorfs.Op) error {
-	return func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, suffix) {
-			return errDisk
-		}
-		return nil
-	}
-}
-
 // A store that can not write its log calls for the end of the process; here it ends the partition alone.
 func TestAStoreThatCanNotWriteStopsItsPartitionsAndNotTheProcess(t *testing.T) {
 	f := newStage(t, 1)
 	m := f.meter("sum", control.Sum, control.NoWindow)
-	injected, disk := new(faults), pebblevfs.NewCrashableMem()
+	injected, disk := new(baddisk.Faults), pebblevfs.NewCrashableMem()
 	f.cfg.StoreFS = errorfs.Wrap(disk, injected)
 	w, notices, ended, _ := f.runs()
 	eventually(t, "it runs", func() bool { return len(w.Owned()) == 1 })
 	f.send(sent{name: "sum", id: "a", customer: "cus_1", value: "5"})
 	eventually(t, "the event counts", func() bool { return len(w.Owned()) == 1 && f.total(w, m, "cus_1", 0, t0+hourMs) == "5" })
-	injected.set(writes(".log"))
+	injected.Set(baddisk.Writes(".log"))
 	for i := 0; w.Damage() == nil; i++ {
 		if i == 10_000 {
 			t.Fatal("the worker runs on")
@@ -191,7 +164,7 @@ func TestAStoreThatCanNotWriteStopsItsPartitionsAndNotTheProcess(t *testing.T) {
 	if err := ended(); !errors.As(err, &damaged) || !damaged.Unwritable || !strings.Contains(err.Error(), "start the gateway again") {
 		t.Errorf("Run: %v", err)
 	}
-	f.answersWith(w, []int32{0}, errDisk.Error())
+	f.answersWith(w, []int32{0}, baddisk.ErrGone.Error())
 	if len(w.Owned()) != 0 || !notices.has(Failed) {
 		t.Errorf("runs %v, notices %v", w.Owned(), notices.list)
 	}
@@ -217,10 +190,10 @@ func TestRotNoticedWhileRunningStopsTheWorker(t *testing.T) {
 		f.send(sent{name: "sum", id: fmt.Sprint(i), customer: fmt.Sprintf("cus_%d", i), value: "5"})
 	}
 	eventually(t, "the events count", func() bool { return len(w.Owned()) == 1 && f.total(w, m, "cus_2999", 0, t0+hourMs) == "5" })
-	if err := w.store.db.Flush(); err != nil {
+	if err := w.store.DB.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	rot(t, disk, f.cfg.storeDir(), w.store.db)
+	baddisk.Rot(t, disk, f.cfg.storeDir())
 	q := Query{Scope: Scope{Business: business, EventName: "sum"}, MeterID: m.ID, Customer: "cus_1500", EndMs: floorTo(t0, hourMs) + hourMs, Limit: 1}
 	var damaged *DamagedError
 	if got, err := w.Totals(t.Context(), nil, q); !errors.As(err, &damaged) || damaged.Unwritable || !strings.Contains(err.Error(), "`gateway state rebuild`") {
@@ -232,38 +205,5 @@ func TestRotNoticedWhileRunningStopsTheWorker(t *testing.T) {
 	f.answersWith(w, []int32{0}, ".sst is damaged")
 	if !notices.has(Failed) {
 		t.Errorf("notices: %v", notices.list)
-	}
-}
-
-// rot flips the bytes of all data blocks of the store's tables.
-func rot(t *testing.T, disk *pebblevfs.MemFS, dir string, db *pebble.DB) {
-	t.Helper()
-	names, err := disk.List(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		if !strings.HasSuffix(name, ".sst") {
-			continue
-		}
-		file, err := disk.OpenReadWrite(filepath.Join(dir, name), pebblevfs.WriteCategoryUnspecified)
-		if err != nil {
-			t.Fatal(err)
-		}
-		info, err := file.Stat()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := make([]byte, info.Size()/2)
-		if n, err := file.ReadAt(b, 0); err != nil && n > 0 {
-			t.Fatal(err)
-		}
-		for i := range b {
-			b[i] ^= 0x55
-		}
-		if _, err := file.WriteAt(b, 0); err != nil {
-			t.Fatal(err)
-		}
-		_ = file.Close()
 	}
 }

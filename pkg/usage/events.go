@@ -17,7 +17,7 @@ func (r *query) events(from, to int64) error {
 		unit := bucketMs(r.m.Window)
 		first, last = floorTo(from, unit), floorTo(to+unit-1, unit)
 	}
-	return r.p.store.iterate(r.from, appendTable(nil, r.p.number, tableEvents), appendTable(nil, r.p.number, tableSurvivors+1), func(it *pebble.Iterator) error {
+	return r.p.store.Iterate(r.from, appendTable(nil, r.p.number, tableEvents), appendTable(nil, r.p.number, tableSurvivors+1), func(it *pebble.Iterator) error {
 		c := cursor{r: r, it: it, first: first, hour: math.MaxInt64}
 		for before := last; before > first; {
 			k, err := c.newest(before)

@@ -45,10 +45,10 @@ func (p *partition) commit(sync bool) error {
 	if sync {
 		options = pebble.Sync
 	}
-	if err := p.store.commit(p.batch, options); err != nil {
+	if err := p.store.Commit(p.batch, options); err != nil {
 		return err
 	}
-	p.batch = p.store.db.NewBatch()
+	p.batch = p.store.DB.NewBatch()
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (f *follower) begin(ctx context.Context) error {
 		return err
 	}
 	if next < p.state.Offset {
-		return &DamagedError{Path: p.store.path, Err: fmt.Errorf("it was made of %d records of partition %d of %s, which has %d: it is the state of another log", p.state.Offset, p.number, cfg.Topic, next)}
+		return &DamagedError{Path: p.store.Path(), Err: fmt.Errorf("it was made of %d records of partition %d of %s, which has %d: it is the state of another log", p.state.Offset, p.number, cfg.Topic, next)}
 	}
 	if p.state.Offset == 0 && next > 0 {
 		p.state.RebuildTo, p.flushed.RebuildTo = next, next
@@ -226,7 +226,7 @@ func (f *follower) readError(ctx context.Context, err error) error {
 		f.p.skipTo(oldest)
 		return nil
 	}
-	return &DamagedError{Path: f.p.store.path, Err: fmt.Errorf("partition %d of the log ends at %d, before the state's offset %d: records that were durable are gone from it", f.p.number, next, f.p.state.Offset)}
+	return &DamagedError{Path: f.p.store.Path(), Err: fmt.Errorf("partition %d of the log ends at %d, before the state's offset %d: records that were durable are gone from it", f.p.number, next, f.p.state.Offset)}
 }
 
 func (f *follower) apply(ctx context.Context, records []recordbatch.Record) error {
@@ -308,7 +308,7 @@ func (f *follower) end() {
 	f.sender.end()
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	err := p.store.usable()
+	err := p.store.Usable()
 	if err == nil && f.listed && !f.failed && p.dirtySince() {
 		err = p.seal(ctx)
 	}

@@ -287,7 +287,7 @@ func TestVerifyFindsWhatTheLogDoesNotSay(t *testing.T) {
 	}
 	m := f.ctl.Snapshot().Named(business, false, "sum")
 	five := total{count: 1, sum: meterevent.DecimalOf(5)}
-	if err := s.db.Merge(appendHour(nil, 0, tableHours, appendSeries(nil, m.ID, []byte("cus_1")), floorDiv(t0, hourMs)), five.append(nil), nil); err != nil {
+	if err := s.DB.Merge(appendHour(nil, 0, tableHours, appendSeries(nil, m.ID, []byte("cus_1")), floorDiv(t0, hourMs)), five.append(nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.close(); err != nil {

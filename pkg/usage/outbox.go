@@ -142,7 +142,7 @@ func (s *sender) end() {
 	defer s.cut()
 	select {
 	case <-s.ended:
-	case <-s.p.store.down: // it may wait in the store for ever
+	case <-s.p.store.Up().Done(): // it may wait in the store for ever
 	}
 }
 
@@ -193,7 +193,7 @@ func (s *sender) round(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	// What is appended follows from a state that is not taken back.
-	if err := s.p.store.sync(); err != nil {
+	if err := s.p.store.Sync(); err != nil {
 		return 0, err
 	}
 	events, err := s.unknown(reports)
@@ -227,22 +227,17 @@ func (s *sender) oldest() ([]report, error) {
 	seen := make(map[window]bool)
 	bytes := 0
 	prefix := appendTable(nil, s.p.number, tableReports)
-	err := s.p.store.each(prefix, prefixEnd(prefix), func(key, row []byte) error {
+	err := s.p.store.Each(s.p.store.DB, prefix, prefixEnd(prefix), func(key, row []byte) (bool, error) {
 		r, err := decodeReport(key, row)
 		w := window{r.subject, r.startMs}
-		switch bytes += len(row); {
-		case err != nil:
-			return err
-		case seen[w] || len(reports) == sendReports || len(reports) > 0 && bytes > sendBytes:
-			return errStop
+		bytes += len(row)
+		if err != nil || seen[w] || len(reports) == sendReports || len(reports) > 0 && bytes > sendBytes {
+			return false, err
 		}
 		seen[w] = true
 		reports = append(reports, r)
-		return nil
+		return true, nil
 	})
-	if err == errStop {
-		err = nil
-	}
 	o := s.p.outbox
 	switch {
 	case len(reports) > 0:
@@ -291,13 +286,13 @@ func (p *partition) disagrees(id string, ours, known int64) {
 
 // erase takes out what is in the topic.
 func (s *sender) erase(reports []report) error {
-	batch := s.p.store.db.NewBatch()
+	batch := s.p.store.DB.NewBatch()
 	for i := range reports {
 		if err := batch.Delete(reports[i].key, nil); err != nil {
 			return err
 		}
 	}
-	if err := s.p.store.commit(batch, pebble.NoSync); err != nil {
+	if err := s.p.store.Commit(batch, pebble.NoSync); err != nil {
 		return err
 	}
 	for i := range reports {

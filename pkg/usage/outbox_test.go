@@ -148,7 +148,7 @@ func TestAnOlderFormatIsRefusedWithTheCommandThatRebuilds(t *testing.T) {
 	f := newStage(t, 1)
 	w := f.open()
 	old := append([]byte{1}, make([]byte, 8)...)
-	if err := w.store.db.Set(keyMeta, old, nil); err != nil {
+	if err := w.store.DB.Set(keyMeta, old, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(t.Context()); err != nil {

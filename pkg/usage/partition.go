@@ -108,7 +108,7 @@ func newPartition(cfg *Config, number int32, s *store, c *counts) (*partition, e
 	}
 	p := &partition{
 		cfg: cfg, number: number, store: s, counts: c, state: st, flushed: st, applied: st.Offset, clockMs: st.ClockMs,
-		scopes: make(map[string]*scope), batch: s.db.NewBatch(), parts: make(map[subject]*part), outbox: newOutbox(cfg),
+		scopes: make(map[string]*scope), batch: s.DB.NewBatch(), parts: make(map[subject]*part), outbox: newOutbox(cfg),
 		fresh: fresh{map[dedup.ID]requestRow{}, map[uint64]requestRow{}, map[int64]refusalRow{}},
 	}
 	if st.Hour != noHour {

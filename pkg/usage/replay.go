@@ -62,7 +62,7 @@ func (p *partition) replay(records []recordbatch.Record) error {
 		p.tally = tally{}
 		if p.index.Due() && len(records) > 0 {
 			// As in seal, the state that these records belong to is durable first.
-			if err := p.store.sync(); err != nil {
+			if err := p.store.Sync(); err != nil {
 				return err
 			}
 			p.index.Advance(p.passed)

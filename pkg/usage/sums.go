@@ -51,7 +51,7 @@ func (r *query) hours(from, to int64) error {
 func (r *query) rows(prefix []byte, from, to, unit int64) error {
 	lower := appendI32(append([]byte(nil), prefix...), floorDiv(from, unit))
 	upper := appendI32(append([]byte(nil), prefix...), floorDiv(to+unit-1, unit))
-	return r.p.store.iterate(r.from, lower, upper, func(it *pebble.Iterator) error {
+	return r.p.store.Iterate(r.from, lower, upper, func(it *pebble.Iterator) error {
 		for ok := it.Last(); ok; ok = it.Prev() {
 			var t total
 			if err := t.decode(it.Value()); err != nil {

@@ -178,10 +178,10 @@ func (p *partition) view() (*pebble.Snapshot, state, int64, error) {
 	if p.gone {
 		return nil, state{}, 0, ErrNotOwned
 	}
-	if err := p.store.usable(); err != nil {
+	if err := p.store.Usable(); err != nil {
 		return nil, state{}, 0, err
 	}
-	return p.store.db.NewSnapshot(), p.flushed, p.asOfMs, nil
+	return p.store.DB.NewSnapshot(), p.flushed, p.asOfMs, nil
 }
 
 // incomplete says whether a query touches times of which records are missing.

@@ -114,7 +114,7 @@ func (p *partition) settleBucket(t thinning, hour int64) error {
 	from := appendEvent(nil, p.number, t.series, t.startMs, 0)
 	to := appendEvent(nil, p.number, t.series, t.startMs+bucketMs(t.window)-1, 0)
 	to = append(to[:len(to)-8], bytes.Repeat([]byte{0xff}, 9)...)
-	return p.store.eachBack(from, to, func(key, value []byte) (bool, error) {
+	return p.store.Back(p.store.DB, from, to, func(key, value []byte) (bool, error) {
 		k, err := eventOf(key, value)
 		if err != nil || floorDiv(k.clockMs, hourMs) > hour {
 			return err == nil, err

@@ -51,8 +51,8 @@ func (p *partition) wait(ctx context.Context, offset int64) error {
 	select {
 	case <-done:
 		return nil
-	case <-p.store.down:
-		return p.store.usable()
+	case <-p.store.Up().Done():
+		return p.store.Usable()
 	case <-ctx.Done():
 		p.mu.Lock()
 		defer p.mu.Unlock()

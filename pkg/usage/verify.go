@@ -165,16 +165,16 @@ var verifiedTables = []byte{tableMinutes, tableHours, tableEvents, tableSurvivor
 func compareStates(kept, made *store, r *PartitionReport) error {
 	for _, table := range verifiedTables {
 		from := appendTable(nil, r.Partition, table)
-		a, err := kept.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(from)})
+		a, err := kept.Iterator(kept.DB, from, prefixEnd(from))
 		if err != nil {
-			return kept.judgeError(err)
+			return err
 		}
-		b, err := made.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(from)})
+		b, err := made.Iterator(made.DB, from, prefixEnd(from))
 		if err != nil {
-			return errors.Join(made.judgeError(err), a.Close())
+			return errors.Join(err, a.Close())
 		}
 		compareRows(a, b, r)
-		if err := errors.Join(kept.judgeError(a.Error()), made.judgeError(b.Error()), a.Close(), b.Close()); err != nil {
+		if err := errors.Join(kept.Judge(a.Error()), made.Judge(b.Error()), a.Close(), b.Close()); err != nil {
 			return err
 		}
 	}

@@ -51,7 +51,7 @@ func (w *Worker) Damage() error {
 	if w.damage != nil {
 		return w.damage
 	}
-	return w.store.usable()
+	return w.store.Usable()
 }
 
 // Run joins the group and runs partitions until ctx ends. It returns earlier when the state is damaged, or when the log
@@ -102,7 +102,7 @@ func (w *Worker) own(ctx context.Context, c commitlog.Claim) {
 	select {
 	case <-ended:
 		return
-	case <-w.store.down:
+	case <-w.store.Up().Done():
 	}
 	// It may wait in the store for ever, and can write nothing any more. So it is not waited for long.
 	patience := time.NewTimer(downTimeout)
@@ -220,7 +220,7 @@ func (w *Worker) storeBytes() uint64 {
 	if w.Damage() != nil {
 		return 0
 	}
-	return w.store.db.Metrics().DiskSpaceUsage()
+	return w.store.DB.Metrics().DiskSpaceUsage()
 }
 
 // Close closes the state. Run has returned before.
