@@ -7,7 +7,7 @@
 //
 //	s, err := rowstore.Open(rowstore.Config[*DamagedError]{Room: "usage", What: "the state", Path: dir, Format: 2, Damage: …})
 //	value, found, err := s.Get(s.DB, key)
-//	err = s.Commit(batch, pebble.NoSync)
+//	err = s.Write(pebble.NoSync, func(b *pebble.Batch) error { return b.Set(key, value, nil) })
 //
 // D is the error by which a room says to its callers that its store can not be used, and what a person can do about it.
 // All methods may be called at once.

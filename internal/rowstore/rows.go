@@ -22,9 +22,28 @@ func (s *Store[D]) Judge(err error) error {
 	return fmt.Errorf("%s: %s: %w", s.cfg.Room, s.cfg.Path, err)
 }
 
-// Commit commits and closes a batch.
+// Write has fill put rows into a batch, and commits it: all of them are in the store then, or none.
+func (s *Store[D]) Write(o *pebble.WriteOptions, fill func(*pebble.Batch) error) error {
+	if err := s.Usable(); err != nil {
+		return err
+	}
+	b := s.DB.NewBatch()
+	err := fill(b)
+	if err == nil {
+		err = s.guard(func() error { return b.Commit(o) })
+	}
+	if err = s.Judge(err); s.Stuck() {
+		return err // the library may still be in it
+	}
+	if closed := b.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// Commit commits and closes a batch that was filled over time. One that it can not commit stays as it is.
 func (s *Store[D]) Commit(b *pebble.Batch, o *pebble.WriteOptions) error {
-	if err := s.write(func() error { return b.Commit(o) }); err != nil {
+	if err := s.guard(func() error { return b.Commit(o) }); err != nil {
 		return err
 	}
 	return b.Close()
@@ -32,12 +51,12 @@ func (s *Store[D]) Commit(b *pebble.Batch, o *pebble.WriteOptions) error {
 
 // Sync makes durable what was committed without it.
 func (s *Store[D]) Sync() error {
-	return s.write(func() error { return s.DB.LogData(nil, pebble.Sync) })
+	return s.guard(func() error { return s.DB.LogData(nil, pebble.Sync) })
 }
 
-// write writes. Where the library's own log takes no more it panics, with the error; it keeps its locks, so that who waits
+// guard writes. Where the library's own log takes no more it panics, with the error; it keeps its locks, so that who waits
 // for it to write does so for ever, which Up is for.
-func (s *Store[D]) write(write func() error) (err error) {
+func (s *Store[D]) guard(write func() error) (err error) {
 	if err := s.Usable(); err != nil {
 		return err
 	}

@@ -118,11 +118,9 @@ func (s *Store[D]) loadMeta(exists bool) error {
 	if s.cfg.Seed != nil {
 		s.seed = s.cfg.Seed()
 	}
-	batch := s.DB.NewBatch()
-	if err := batch.Set(s.cfg.MetaKey, append([]byte{s.cfg.Format}, s.seed...), nil); err != nil {
-		return err
-	}
-	return s.Commit(batch, pebble.Sync)
+	return s.Write(pebble.Sync, func(b *pebble.Batch) error {
+		return b.Set(s.cfg.MetaKey, append([]byte{s.cfg.Format}, s.seed...), nil)
+	})
 }
 
 // Seed is what Config.Seed returned when the store was made.

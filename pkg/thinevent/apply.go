@@ -80,24 +80,15 @@ type fold struct {
 
 func (s *Store) applySome(records []recordbatch.Record) error {
 	if err := s.index.Usable(); err != nil {
-		return err
+		return err // who failed in there may hold write for ever
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
-	f := &fold{s: s, batch: s.index.DB.NewBatch(), is: s.is, oldest: s.oldestMs(), ids: make(map[string]bool)}
-	for i := range records {
-		if records[i].Offset < f.is.next {
-			continue
-		}
-		if err := f.one(&records[i]); err != nil {
-			return s.index.Judge(err)
-		}
-		f.is.next = records[i].Offset + 1
-	}
-	if err := f.batch.Set(keyState, f.is.append(nil), nil); err != nil {
-		return s.index.Judge(err)
-	}
-	if err := s.index.Commit(f.batch, pebble.NoSync); err != nil {
+	f := &fold{s: s, is: s.is, oldest: s.oldestMs(), ids: make(map[string]bool)}
+	if err := s.index.Write(pebble.NoSync, func(b *pebble.Batch) error {
+		f.batch = b
+		return f.all(records)
+	}); err != nil {
 		return err
 	}
 	s.is = f.is
@@ -106,6 +97,20 @@ func (s *Store) applySome(records []recordbatch.Record) error {
 	s.counts.unreadable.Add(f.unreadable)
 	s.changed.tell()
 	return nil
+}
+
+// all indexes records, and says in the batch how far the index is then.
+func (f *fold) all(records []recordbatch.Record) error {
+	for i := range records {
+		if records[i].Offset < f.is.next {
+			continue
+		}
+		if err := f.one(&records[i]); err != nil {
+			return err
+		}
+		f.is.next = records[i].Offset + 1
+	}
+	return f.batch.Set(keyState, f.is.append(nil), nil)
 }
 
 // one indexes a record. Of records with the same id the first in the topic is the event.

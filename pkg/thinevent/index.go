@@ -11,6 +11,9 @@ type index struct {
 	*rowstore.Store[*DamagedError]
 }
 
+// room and whatItIs name the index in messages.
+const room, whatItIs = "thinevent", "the index of events"
+
 // formatVersion is of keys and rows. Another one is refused.
 const formatVersion = 1
 
@@ -18,7 +21,7 @@ const formatVersion = 1
 func openIndex(cfg *Config) (*index, error) {
 	path, notify := cfg.Dir, cfg.Notify
 	s, err := rowstore.Open(rowstore.Config[*DamagedError]{
-		Room: "thinevent", What: "the index of events", Path: path, FS: cfg.FS,
+		Room: room, What: whatItIs, Path: path, FS: cfg.FS,
 		CacheBytes: cfg.CacheBytes, MemtableBytes: cfg.MemtableBytes,
 		Format: formatVersion, MetaKey: keyMeta, BadRow: errRow,
 		Damage: func(path string, err error, unwritable bool) *DamagedError {

@@ -76,17 +76,15 @@ func (s *Store) sweepStep(from []byte, oldest int64) (rest []byte, err error) {
 	if err != nil || len(old) == 0 {
 		return nil, err
 	}
-	batch := x.DB.NewBatch()
-	for _, p := range old {
-		if err := x.remove(batch, p); err != nil {
-			return nil, err
-		}
-	}
 	is.stored -= int64(len(old))
-	if err := batch.Set(keyState, is.append(nil), nil); err != nil {
-		return nil, x.Judge(err)
-	}
-	if err := x.Commit(batch, pebble.NoSync); err != nil {
+	if err := x.Write(pebble.NoSync, func(batch *pebble.Batch) error {
+		for _, p := range old {
+			if err := x.remove(batch, p); err != nil {
+				return err
+			}
+		}
+		return batch.Set(keyState, is.append(nil), nil)
+	}); err != nil {
 		return nil, err
 	}
 	s.is = is
@@ -104,12 +102,12 @@ func (x *index) remove(batch *pebble.Batch, p Position) error {
 		err = errRow // expiry has an event that is not there
 	}
 	if err != nil {
-		return x.Judge(err)
+		return err
 	}
 	for _, key := range [][]byte{keyEvent(e.Offset), keyID(e.ID), keyExpiry(p), keyNewest(e.CreatedMs)} {
 		if err := batch.Delete(key, nil); err != nil {
-			return x.Judge(err)
+			return err
 		}
 	}
-	return x.Judge(eachList(e, func(key []byte) error { return batch.Delete(key, nil) }))
+	return eachList(e, func(key []byte) error { return batch.Delete(key, nil) })
 }

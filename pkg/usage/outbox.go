@@ -286,13 +286,15 @@ func (p *partition) disagrees(id string, ours, known int64) {
 
 // erase takes out what is in the topic.
 func (s *sender) erase(reports []report) error {
-	batch := s.p.store.DB.NewBatch()
-	for i := range reports {
-		if err := batch.Delete(reports[i].key, nil); err != nil {
-			return err
+	err := s.p.store.Write(pebble.NoSync, func(batch *pebble.Batch) error {
+		for i := range reports {
+			if err := batch.Delete(reports[i].key, nil); err != nil {
+				return err
+			}
 		}
-	}
-	if err := s.p.store.Commit(batch, pebble.NoSync); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	for i := range reports {

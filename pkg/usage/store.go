@@ -18,6 +18,9 @@ type store struct {
 	seed uint64
 }
 
+// room and whatItIs name the store in messages.
+const room, whatItIs = "usage", "the state"
+
 // formatVersion is of keys and rows. Another one is refused.
 const formatVersion = 2
 
@@ -26,7 +29,7 @@ func openStore(cfg *Config) (*store, error) {
 	const seedBytes = 8
 	path, notify := cfg.storeDir(), cfg.Notify
 	s, err := rowstore.Open(rowstore.Config[*DamagedError]{
-		Room: "usage", What: "the state", Path: path, FS: cfg.StoreFS,
+		Room: room, What: whatItIs, Path: path, FS: cfg.StoreFS,
 		CacheBytes: cfg.CacheBytes, MemtableBytes: cfg.MemtableBytes, Merger: merger,
 		Format: formatVersion, MetaKey: keyMeta, BadRow: errRow, SeedBytes: seedBytes,
 		Seed: func() []byte {

@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"tollgate/internal/rowstore"
 	"tollgate/pkg/meterevent"
 )
 
@@ -280,30 +280,13 @@ func Rebuild(cfg Config) (aside string, err error) {
 	if cfg.Dir == "" {
 		return "", errors.New("usage: Dir is required")
 	}
-	stamp := strings.NewReplacer(":", "", ".", "").Replace(clockText(cfg.Now().UnixMilli()))
-	for i, name := range []string{"store", "dedup"} {
-		from := filepath.Join(cfg.Dir, name)
-		to := from + ".aside-" + stamp
-		if i == 0 {
-			lock, err := pebble.LockDirectory(from, cfg.StoreFS)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return "", fmt.Errorf("usage: the state in %s is in use; stop the gateway first: %w", from, err)
-			}
-			if err := lock.Close(); err != nil {
-				return "", err
-			}
-			if err := cfg.StoreFS.Rename(from, to); err != nil {
-				return "", fmt.Errorf("usage: setting the state aside: %w", err)
-			}
-			aside = to
-			continue
-		}
-		if err := cfg.FS.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return aside, fmt.Errorf("usage: setting the index of identifiers aside: %w", err)
-		}
+	now := cfg.Now()
+	if aside, err = rowstore.SetAside(cfg.StoreFS, room, whatItIs, cfg.storeDir(), now); err != nil {
+		return "", err
+	}
+	indexes := filepath.Join(cfg.Dir, "dedup")
+	if err := cfg.FS.Rename(indexes, rowstore.AsideName(indexes, now)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return aside, fmt.Errorf("usage: setting the index of identifiers aside: %w", err)
 	}
 	return aside, nil
 }
