@@ -26,7 +26,7 @@ const (
 	secretBytesMax          = 128
 	reasonCharsMax          = 500
 
-	timeMaxMs = 253_402_300_799_999 // the last ms that timeLayout has room for
+	timeMaxMs = 253_402_300_799_999 // the last ms that stripe.TimeLayout has room for
 )
 
 // MetadataMax is how many keys a destination's metadata may have.

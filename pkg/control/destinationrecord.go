@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"tollgate/pkg/stripe"
 )
 
 // The values of "object" of records about destinations.
@@ -104,7 +106,7 @@ func (p *proposal) decodeDestination(r *record) (ok bool, err error) {
 		c.RollSecret = &SecretRoll{ID: r.ID, Secret: r.Secret}
 		if p.oldSecret = r.OldSecret; p.oldSecret != "" {
 			var until time.Time
-			until, err = time.Parse(timeLayout, r.OldUntil)
+			until, err = time.Parse(stripe.TimeLayout, r.OldUntil)
 			c.RollSecret.OldUntilMs = until.UnixMilli()
 		}
 	case objectDestinationDeleted:

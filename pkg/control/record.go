@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"tollgate/pkg/stripe"
 )
 
 // The values of a record's "object".
@@ -20,9 +22,6 @@ const (
 )
 
 const markKey = "mark"
-
-// timeLayout has a fixed width and always UTC, as the times of the usage topic.
-const timeLayout = "2006-01-02T15:04:05.000Z"
 
 // record is the value of a record, as JSON.
 type record struct {
@@ -95,7 +94,7 @@ func (p *proposal) encode() (key, value []byte) {
 	return []byte(p.key()), bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
-func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format(timeLayout) }
+func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format(stripe.TimeLayout) }
 
 // subject is the id of the meter or the destination that a proposal is about.
 func (p *proposal) subject() string {
@@ -201,7 +200,7 @@ func (p *proposal) decodeMeter(r *record) error {
 
 func (p *proposal) decodeRest(r *record) error {
 	p.change.Business = r.Business
-	at, err := time.Parse(timeLayout, r.At)
+	at, err := time.Parse(stripe.TimeLayout, r.At)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (x *exchange) asOf(ms int64) *stripe.Error {
 	if ms <= 0 {
 		return stripe.UsageNotCounted()
 	}
-	x.ctx.Response.Header.Set(headerAsOf, time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	x.ctx.Response.Header.Set(headerAsOf, time.UnixMilli(ms).UTC().Format(stripe.TimeLayout))
 	return nil
 }
 

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// timeLayout is how v2 writes a time: RFC 3339, UTC, always three decimals. The width is part of the contract, since
-// clients compare expires_at with the present as text.
-const timeLayout = "2006-01-02T15:04:05.000Z"
+// TimeLayout is how v2 writes a time: RFC 3339 with three decimals. The time must be in UTC. Clients compare expires_at
+// with the present as text, so that the width is part of the contract. Records in our topics write times alike.
+const TimeLayout = "2006-01-02T15:04:05.000Z"
 
 // appendTime appends Unix milliseconds as a v2 time, without quotes. Years 0 to 9999.
 func appendTime(dst []byte, ms int64) []byte {
-	return time.UnixMilli(ms).UTC().AppendFormat(dst, timeLayout)
+	return time.UnixMilli(ms).UTC().AppendFormat(dst, TimeLayout)
 }
 
 func appendTimeField(dst []byte, name string, ms int64) []byte {

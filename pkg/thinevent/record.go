@@ -72,7 +72,7 @@ func parseRecord(rec *recordbatch.Record) (*Event, error) {
 	if err := json.Unmarshal(rec.Value, &r); err != nil {
 		return nil, err
 	}
-	created, err := time.Parse(timeLayout, r.Created)
+	created, err := time.Parse(stripe.TimeLayout, r.Created)
 	switch {
 	case err != nil:
 		return nil, err

@@ -19,8 +19,6 @@ const (
 	// dataBytesMax bounds the data of a report, so that every log takes it. Ten samples of each code with ordinary texts
 	// are 40 KiB; what is above the bound loses samples, never counts.
 	dataBytesMax = 128 << 10
-	// timeLayout has a fixed width and always UTC, as the times of the other topics.
-	timeLayout = "2006-01-02T15:04:05.000Z"
 
 	meterType       = "billing.meter"
 	meterPath       = "/v1/billing/meters/"
@@ -175,7 +173,7 @@ func summary(count int64) string {
 	return fmt.Sprintf("There are %d invalid events", count)
 }
 
-func clockText(ms int64) string { return time.UnixMilli(ms).UTC().Format(timeLayout) }
+func clockText(ms int64) string { return time.UnixMilli(ms).UTC().Format(stripe.TimeLayout) }
 
 // encodeJSON writes a value of ours, which a person can read too: < and > stay what they are.
 func encodeJSON(v any) []byte {

@@ -14,7 +14,7 @@ import (
 
 func atMs(t testing.TB, text string) int64 {
 	t.Helper()
-	at, err := time.Parse(timeLayout, text)
+	at, err := time.Parse(stripe.TimeLayout, text)
 	if err != nil {
 		t.Fatal(err)
 	}

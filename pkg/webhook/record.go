@@ -9,6 +9,7 @@ import (
 	"unique"
 
 	"tollgate/pkg/recordbatch"
+	"tollgate/pkg/stripe"
 )
 
 const (
@@ -18,9 +19,6 @@ const (
 
 	cursorObject   = "destination_cursor"
 	deliveryObject = "destination_delivery"
-
-	// timeForm is RFC 3339 in UTC with three decimals, as in every record of ours.
-	timeForm = "2006-01-02T15:04:05.000Z"
 )
 
 // place is a destination as keys name it.
@@ -109,7 +107,7 @@ type deliveryRecord struct {
 	LastError   string `json:"last_error,omitempty"`
 }
 
-func timeText(ms int64) string { return time.UnixMilli(ms).UTC().Format(timeForm) }
+func timeText(ms int64) string { return time.UnixMilli(ms).UTC().Format(stripe.TimeLayout) }
 
 func cursorKey(p place) string { return cursorPrefix + p.String() }
 func deliveryKey(p place, delivery string) string {
@@ -199,7 +197,7 @@ func parseCursor(value []byte, p place) (*cursor, error) {
 	}
 	c := &cursor{next: r.Next}
 	if r.Failing != nil {
-		since, err := time.Parse(timeForm, r.Failing.Since)
+		since, err := time.Parse(stripe.TimeLayout, r.Failing.Since)
 		if err != nil {
 			return nil, err
 		}
@@ -217,11 +215,11 @@ func parseDelivery(value []byte, p place, key string) (*delivery, error) {
 	if r.Object != deliveryObject || (place{r.Business, r.Destination, r.Livemode}) != p || r.Event != d.event() || r.Offset < 0 || r.Tries < 0 {
 		return nil, errors.New("the value is not a delivery of its key's event")
 	}
-	first, err := time.Parse(timeForm, r.First)
+	first, err := time.Parse(stripe.TimeLayout, r.First)
 	if err != nil {
 		return nil, err
 	}
-	due, err := time.Parse(timeForm, r.Due)
+	due, err := time.Parse(stripe.TimeLayout, r.Due)
 	if err != nil {
 		return nil, err
 	}
