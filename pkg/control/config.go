@@ -9,12 +9,7 @@ import (
 	"tollgate/pkg/commitlog"
 )
 
-const (
-	defaultInFlightMax = 256
-	defaultBackoffMin  = 50 * time.Millisecond
-	defaultBackoffMax  = 5 * time.Second
-	defaultStallMax    = 5 * time.Second
-)
+const defaultInFlightMax = 256
 
 // Config says what a Control works with. Only Log and Topic have no default.
 type Config struct {
@@ -25,9 +20,10 @@ type Config struct {
 
 	// InFlightMax is how many changes may wait for their verdict at once; 0 is 256. One more is refused at once.
 	InFlightMax int
-	// BackoffMin and BackoffMax bound the pause after a fault of the log, which doubles; 0 is 50 ms and 5 s.
+	// BackoffMin and BackoffMax bound the pause after a fault of the log, which doubles; 0 is follow.Config's default.
 	BackoffMin, BackoffMax time.Duration
-	// StallMax is how long the end of the log may stay out of sight before a mark is appended; 0 is 5 s. See CaughtUp.
+	// StallMax is how long the end of the log may stay out of sight before a mark is appended; 0 is follow.Config's
+	// default. See CaughtUp.
 	StallMax time.Duration
 
 	// Now is the clock that proposals carry and that Idempotency-Keys expire by; nil is time.Now.
@@ -71,14 +67,6 @@ func (c Config) withDefaults() Config {
 	if c.InFlightMax == 0 {
 		c.InFlightMax = defaultInFlightMax
 	}
-	for _, d := range []struct {
-		v  *time.Duration
-		to time.Duration
-	}{{&c.BackoffMin, defaultBackoffMin}, {&c.BackoffMax, defaultBackoffMax}, {&c.StallMax, defaultStallMax}} {
-		if *d.v == 0 {
-			*d.v = d.to
-		}
-	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -99,10 +87,6 @@ func (c Config) validate() error {
 		return errors.New("control: no Topic")
 	case c.InFlightMax < 1:
 		return fmt.Errorf("control: InFlightMax is %d, less than 1", c.InFlightMax)
-	case c.BackoffMin < 0 || c.BackoffMax < c.BackoffMin:
-		return fmt.Errorf("control: BackoffMin is %v and BackoffMax is %v", c.BackoffMin, c.BackoffMax)
-	case c.StallMax < 0:
-		return fmt.Errorf("control: StallMax is %v", c.StallMax)
 	}
 	return nil
 }
