@@ -32,7 +32,7 @@ func (r *runner) disableIfDue(ctx context.Context) {
 		return
 	}
 	r.proposed = true
-	go func() {
+	r.proposing.Go(func() {
 		v, err := r.c.cfg.Control.Propose(ctx, control.Change{
 			Business: r.place.business, Livemode: r.place.livemode,
 			DestinationStatus: &control.DestinationStatus{ID: r.place.id, Enabled: false, Reason: DisabledReason},
@@ -41,7 +41,19 @@ func (r *runner) disableIfDue(ctx context.Context) {
 			err = errRefused
 		}
 		r.proposal <- err
-	}()
+	})
+}
+
+// endProposing waits for the answer to what is proposed, which comes soon when ctx has ended.
+func (r *runner) endProposing(ctx context.Context) {
+	r.proposing.Wait()
+	select {
+	case err := <-r.proposal:
+		if err == nil || ctx.Err() == nil {
+			r.disabled(err)
+		}
+	default:
+	}
 }
 
 // disabled takes the answer to what was proposed. The shift sees the destination disabled and ends this.

@@ -92,6 +92,8 @@ type directory struct {
 	list      []*control.Destination // guarded by mu
 	proposals int                    // guarded by mu
 	unread    *control.Destination   // there once the topic is read to its end; guarded by mu
+	// slow, where it is set, is called by Propose when the change is made, before it answers.
+	slow func(context.Context) error
 }
 
 func (c *directory) Snapshot() *control.Snapshot { panic("not in this fake") }
@@ -107,12 +109,17 @@ func (c *directory) CaughtUp(context.Context) error {
 	return nil
 }
 
-func (c *directory) Propose(_ context.Context, change control.Change) (control.Verdict, error) {
+func (c *directory) Propose(ctx context.Context, change control.Change) (control.Verdict, error) {
 	c.mu.Lock()
 	c.proposals++
 	c.mu.Unlock()
 	s := change.DestinationStatus
 	d := c.change(s.ID, func(d *control.Destination) { d.Enabled, d.DisabledReason = s.Enabled, s.Reason })
+	if c.slow != nil {
+		if err := c.slow(ctx); err != nil {
+			return control.Verdict{}, err
+		}
+	}
 	return control.Verdict{Destination: d}, nil
 }
 

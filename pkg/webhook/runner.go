@@ -50,12 +50,13 @@ type runner struct {
 	done       map[string]bool // resends that are no more, while the board shows them
 	asked      <-chan struct{} // the board has a resend
 
-	failing  failing
-	proposal chan error // the answer to what is proposed
-	proposed bool
-	askAt    time.Time // not proposed before
-	gaveUp   int       // deliveries that nobody was told about
-	lastWhy  string
+	failing   failing
+	proposal  chan error // the answer to what is proposed
+	proposing sync.WaitGroup
+	proposed  bool
+	askAt     time.Time // not proposed before
+	gaveUp    int       // deliveries that nobody was told about
+	lastWhy   string
 
 	book book
 }
@@ -131,6 +132,7 @@ func (r *runner) run(ctx context.Context) {
 	for r.flying > 0 { // cut off with ctx
 		r.settle(<-r.ended)
 	}
+	r.endProposing(ctx)
 	r.finish()
 }
 

@@ -179,6 +179,54 @@ func TestADestinationOfNothingButFailureIsDisabled(t *testing.T) {
 	})
 }
 
+// failsUntilDisabled delivers to a destination of nothing but failure until that it is disabled is proposed, and what is
+// asked of control then takes as long as slow does.
+func failsUntilDisabled(t *testing.T, slow func(context.Context) error) *gateway {
+	t.Helper()
+	w := newWorld(t)
+	w.destination("ed_bad", true)
+	w.dir.slow = slow
+	g := w.open("a", func(context.Context, *control.Destination, *thinevent.Event) outcome { return bad })
+	g.lookEvery = time.Second
+	g.start()
+	w.event(true)
+	time.Sleep(72*time.Hour + time.Minute)
+	if w.dir.find("ed_bad").Enabled {
+		t.Error("it is not disabled after 72 hours")
+	}
+	return g
+}
+
+func TestWhatIsProposedEndsBeforeDeliveringDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answered atomic.Bool
+		g := failsUntilDisabled(t, func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			answered.Store(true)
+			return ctx.Err()
+		})
+		g.stop()
+		if !answered.Load() {
+			t.Error("what is proposed outlives the courier")
+		}
+		if n := g.noticed(NoticeDisabled) + g.noticed(NoticeFault); n != 0 {
+			t.Errorf("of what was cut off %d things are told", n)
+		}
+	})
+}
+
+// The destination may be seen to be disabled before control has answered.
+func TestThatADestinationWasDisabledIsToldHoweverLateTheAnswerIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := failsUntilDisabled(t, func(context.Context) error { time.Sleep(10 * time.Second); return nil })
+		g.stop()
+		if n := g.noticed(NoticeDisabled); n != 1 || g.counts.disabled.Value() != 1 {
+			t.Errorf("it is told %d times and counted %d times", n, g.counts.disabled.Value())
+		}
+	})
+}
+
 func TestOutcomesAreWrittenTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, p := newWorld(t), newPost()
