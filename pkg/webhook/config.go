@@ -89,8 +89,8 @@ type Config struct {
 	// AttemptMax is how long one try may take. 0: 10 s.
 	AttemptMax time.Duration
 	// LiveSchedule and TestSchedule are the pauses between the tries of one event, in live and in test mode: with n of them
-	// an event is tried n+1 times, and never later than 72 h after its first try. nil: 1 m, 5 m, 30 m, 2 h, 5 h, 10 h and
-	// four times 12 h; 1 m and 2 h. Each pause is up to a tenth shorter or longer.
+	// an event is tried n+1 times, and never later than 72 h after its first try: a pause that would end later ends then.
+	// nil: 1 m, 5 m, 30 m, 2 h, 5 h, 10 h and four times 12 h; 1 m and 2 h. Each pause is up to a tenth shorter or longer.
 	LiveSchedule, TestSchedule []time.Duration
 
 	// Dial connects to an endpoint; nil is a net.Dialer, which looks at each address that a name leads to before it

@@ -8,13 +8,16 @@ import (
 	"time"
 )
 
-// again is the pause before the next try of a delivery that has just failed for the tries-th time; false: there is none.
+// again is the pause before the next try of a delivery that has just failed for the tries-th time; false: there is none. A
+// pause that would lead beyond the last time for a try leads to it, so that jitter does not cost one; but not before what
+// the endpoint has asked for.
 func again(schedule []time.Duration, tries int, firstMs, nowMs int64, retryAfter time.Duration, random func([]byte)) (time.Duration, bool) {
 	if tries > len(schedule) {
 		return 0, false
 	}
-	pause := max(jitter(schedule[tries-1], random), min(retryAfter, retryAfterMax))
-	return pause, nowMs+pause.Milliseconds() <= firstMs+lifeMax.Milliseconds()
+	left := time.Duration(firstMs-nowMs)*time.Millisecond + lifeMax
+	pause := max(min(jitter(schedule[tries-1], random), left), min(retryAfter, retryAfterMax))
+	return pause, left > 0 && pause <= left
 }
 
 // jitter makes a pause up to a tenth shorter or longer, so that what failed together does not come back together.

@@ -118,14 +118,55 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 	}
 }
 
-func TestAPauseIsUpToATenthShorterOrLonger(t *testing.T) {
-	fill := func(x byte) func([]byte) {
-		return func(b []byte) {
-			for i := range b {
-				b[i] = x
+// The pauses of live mode add up to 65:36 h, with the longest jitter to 72:09 h.
+func TestNoJitterCostsATryNorLeadsBeyondThreeDays(t *testing.T) {
+	for name, c := range map[string]struct {
+		byte     byte
+		took     time.Duration // a try
+		schedule []time.Duration
+		earliest time.Duration // the last try
+	}{
+		"shortest":          {byte: 0, schedule: defaultLiveSchedule, earliest: 59 * time.Hour},
+		"middle":            {byte: 0x80, schedule: defaultLiveSchedule, earliest: 65 * time.Hour},
+		"longest":           {byte: 0xff, schedule: defaultLiveSchedule, earliest: lifeMax},
+		"longest, and slow": {byte: 0xff, took: defaultAttemptMax, schedule: defaultLiveSchedule, earliest: lifeMax},
+		"test mode":         {byte: 0xff, schedule: defaultTestSchedule, earliest: 2 * time.Hour},
+	} {
+		tries, now, last := 1, c.took, time.Duration(0)
+		for {
+			pause, more := again(c.schedule, tries, c.took.Milliseconds(), now.Milliseconds(), 0, fill(c.byte))
+			if !more {
+				break
 			}
+			last = now + pause - c.took
+			tries, now = tries+1, now+pause+c.took
+		}
+		if tries != len(c.schedule)+1 || last < c.earliest || last > lifeMax {
+			t.Errorf("%s: %d tries of %d, the last %v after the first had failed", name, tries, len(c.schedule)+1, last)
 		}
 	}
+}
+
+func TestWhatAnEndpointAsksForIsNotCutShort(t *testing.T) {
+	first, hour := int64(1), time.Hour.Milliseconds()
+	if pause, more := again(defaultLiveSchedule, 10, first, first+66*hour, 7*time.Hour, fill(0)); more {
+		t.Errorf("66 h after the first try, with Retry-After of 7 h, it is tried again after %v", pause)
+	}
+	if pause, more := again(defaultLiveSchedule, 10, first, first+66*hour, 5*time.Hour, fill(0)); !more || pause != 6*time.Hour {
+		t.Errorf("66 h after the first try, with Retry-After of 5 h: %v, %v; want what is left", pause, more)
+	}
+}
+
+// fill is dice that always fall alike.
+func fill(x byte) func([]byte) {
+	return func(b []byte) {
+		for i := range b {
+			b[i] = x
+		}
+	}
+}
+
+func TestAPauseIsUpToATenthShorterOrLonger(t *testing.T) {
 	low, middle, high := jitter(time.Hour, fill(0)), jitter(time.Hour, fill(0x80)), jitter(time.Hour, fill(0xff))
 	if low != 54*time.Minute || middle < 59*time.Minute || middle > 61*time.Minute || high > 66*time.Minute || high < 65*time.Minute {
 		t.Errorf("jitter of an hour: %v, %v, %v", low, middle, high)
