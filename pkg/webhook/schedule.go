@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,13 +29,14 @@ func jitter(d time.Duration, random func([]byte)) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*unit))
 }
 
-// retryAfter reads the header of that name (RFC 9110 §10.2.3), seconds or a date; 0: nothing that can be read.
+// retryAfter reads the header of that name (RFC 9110 §10.2.3), seconds or a date; 0: nothing that can be read. More
+// seconds than there is room for are as many as there is room for: 68 years.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if text == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(seconds) * time.Second
 	}
 	at, err := http.ParseTime(text)

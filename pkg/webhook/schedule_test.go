@@ -108,12 +108,17 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 		"-5":                            0,
 		"1.5":                           0,
 		"soon":                          0,
-		"99999999999999999999":          0,
 		"Sat, 21 Nov 2026 12:10:00 GMT": 10 * time.Minute,
 		"Sat, 21 Nov 2026 11:10:00 GMT": 0,
 	} {
 		if got := retryAfter(http.Header{"Retry-After": {text}}, now); got != want {
 			t.Errorf("Retry-After: %s is %v, want %v", text, got, want)
+		}
+	}
+	for _, text := range []string{"2147483647", "2147483648", "99999999999999999999", "Fri, 21 Nov 9999 12:00:00 GMT"} {
+		got := retryAfter(http.Header{"Retry-After": {text}}, now)
+		if pause, _ := again(defaultLiveSchedule, 1, 0, 0, got, fill(0)); pause != retryAfterMax {
+			t.Errorf("with Retry-After: %s the pause is %v, want %v", text, pause, retryAfterMax)
 		}
 	}
 }
