@@ -127,6 +127,9 @@ const (
 	NoticeGivenUp = "given up"
 	// NoticeDisabled: a destination was disabled because nothing but failure had come of it. Err is the last failure.
 	NoticeDisabled = "disabled"
+	// NoticeStartedOver: the events topic ends before where a destination was, so that it is another topic. The destination
+	// gets what that one holds of the time since it was enabled.
+	NoticeStartedOver = "started over with the oldest event"
 	// NoticeFault: what is delivered can not be read or written now. It is tried again.
 	NoticeFault = "fault"
 )

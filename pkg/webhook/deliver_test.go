@@ -532,3 +532,46 @@ func TestAConfigThatIsWrongIsRefused(t *testing.T) {
 		t.Errorf("pauses of nothing: %v", err)
 	}
 }
+
+// A topic that was removed and made again begins with offset 0, and the cursors of the one before it are still there.
+func TestAnEventsTopicThatIsAnotherOneIsDeliveredFromItsBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p := newWorld(t), newPost()
+		w.destination("ed_1", true)
+		try := func(_ context.Context, d *control.Destination, e *thinevent.Event) outcome {
+			p.take(d, e)
+			return ok
+		}
+		g := w.open("a", try).start()
+		for range 50 {
+			w.event(true)
+		}
+		time.Sleep(time.Minute)
+		g.stop()
+		g = w.open("b", try).start()
+		time.Sleep(time.Minute)
+		if n := g.noticed(NoticeStartedOver); n != 0 || p.all() != 50 {
+			t.Errorf("the same topic: %d deliveries of 50 events, started over %d times", p.all(), n)
+		}
+		g.stop()
+		w.events = newFakeEvents()
+		for range 3 {
+			w.event(true)
+		}
+		g = w.open("c", try).start()
+		time.Sleep(time.Minute)
+		w.event(true)
+		time.Sleep(time.Minute)
+		if n := g.noticed(NoticeStartedOver); n != 1 || p.all() != 54 || p.distinct() != 54 {
+			t.Errorf("another topic with 4 events: %d deliveries after the first 50, %d distinct, started over is told %d times", p.all()-50, p.distinct(), n)
+		}
+		g.stop()
+		g = w.open("d", try).start()
+		w.event(true)
+		time.Sleep(time.Minute)
+		if n := g.noticed(NoticeStartedOver); n != 0 || p.all() != 55 {
+			t.Errorf("once its cursor is written: %d deliveries after the first 50, started over is told %d times", p.all()-50, n)
+		}
+		g.stop()
+	})
+}

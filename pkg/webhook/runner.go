@@ -150,7 +150,17 @@ func (r *runner) begin(ctx context.Context) error {
 	r.position = since
 	if has != nil {
 		r.book.was(*has)
-		r.position = max(since, has.next)
+		end, err := r.s.ends(ctx, has.next) // asked after has was read: of the same topic it is not before it
+		if err != nil {
+			return err
+		}
+		switch {
+		case end >= has.next:
+			r.position = max(since, has.next)
+		case r.c.mayTell(NoticeStartedOver + r.place.id):
+			r.c.cfg.Notify(Notice{What: NoticeStartedOver, Destination: r.place.id, Err: fmt.Errorf(
+				"%s ends at offset %d, and the destination had come to %d", r.c.cfg.EventsTopic, end, has.next)})
+		}
 		if has.failing.sinceMs >= r.enabledMs {
 			r.failing = has.failing
 		}

@@ -27,6 +27,7 @@ type shift struct {
 	pages   *pages
 	waiting atomic.Int64 // deliveries of all runners that wait
 	end     atomic.Int64 // of the events topic, as it was asked for last
+	asking  sync.Mutex   // held by who asks for it in ends
 
 	running  map[string]*runner // by the destination's id
 	sweeping map[string]bool    // destinations whose remains are being removed
@@ -101,11 +102,28 @@ func (s *shift) look(ctx context.Context, others *sync.WaitGroup) {
 // measure asks where the events end.
 func (s *shift) measure(ctx context.Context) {
 	for ctx.Err() == nil {
-		if _, next, err := s.c.cfg.Log.Bounds(ctx, s.c.cfg.EventsTopic, partition); err == nil {
-			s.end.Store(next)
-		}
+		_, _ = s.ask(ctx)
 		pause(ctx, measureEvery)
 	}
+}
+
+func (s *shift) ask(ctx context.Context) (int64, error) {
+	_, next, err := s.c.cfg.Log.Bounds(ctx, s.c.cfg.EventsTopic, partition)
+	if err == nil {
+		s.end.Store(next)
+	}
+	return next, err
+}
+
+// ends is where the events end, or where they ended a while ago if that is behind an offset anyway: destinations that
+// begin together share one question.
+func (s *shift) ends(ctx context.Context, offset int64) (int64, error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if end := s.end.Load(); end >= offset {
+		return end, nil
+	}
+	return s.ask(ctx)
 }
 
 // report shows how far the destination is that is furthest behind.
