@@ -33,8 +33,8 @@ func (q *Query) check() (types []string, err error) {
 		return nil, fmt.Errorf("thinevent: a page of %d events", q.Limit)
 	case q.After != nil && q.Before != nil:
 		return nil, fmt.Errorf("thinevent: a page behind one event and before another")
-	case len(q.Types) > TypesMax:
-		return nil, fmt.Errorf("thinevent: %d types, more than %d", len(q.Types), TypesMax)
+	case len(q.Types) > typesMax:
+		return nil, fmt.Errorf("thinevent: %d types, more than %d", len(q.Types), typesMax)
 	case q.Types == nil:
 		return []string{""}, nil
 	}
@@ -175,7 +175,7 @@ func (l *lister) some(low, high Position) (bool, error) {
 }
 
 // walk returns the positions from one to before another, limit at most: those nearest to low when it ascends, otherwise
-// those nearest to high. It merges the lists of the types, at most TypesMax of them.
+// those nearest to high. It merges the lists of the types, at most typesMax of them.
 func (l *lister) walk(low, high Position, ascend bool, limit int) (at []Position, err error) {
 	if !low.less(high) {
 		return nil, nil

@@ -85,11 +85,11 @@ func (r *madeReader) Close() error { return nil }
 // shapes are the queries that are asked, each with whatever rng says.
 func (l *madeLog) shapes() map[string]func(rng *rand.Rand) *Query {
 	deep := func(rng *rand.Rand) *Position { return &Position{t0 - rng.Int64N(28*dayMs), 0} }
-	nothing := make([]string, TypesMax)
+	nothing := make([]string, typesMax)
 	for i := range nothing {
 		nothing[i] = fmt.Sprint("v1.nothing.", i)
 	}
-	some := append(slices.Clone(nothing[:TypesMax-2]), TypeErrorReport, TypeNoMeter)
+	some := append(slices.Clone(nothing[:typesMax-2]), TypeErrorReport, TypeNoMeter)
 	return map[string]func(rng *rand.Rand) *Query{
 		"the newest":              func(*rand.Rand) *Query { return &Query{} },
 		"deep":                    func(rng *rand.Rand) *Query { return &Query{After: deep(rng)} },

@@ -139,7 +139,7 @@ func TestQueriesThatCanNotBeAnsweredAreRefused(t *testing.T) {
 	f(Query{})
 	f(Query{Limit: -1})
 	f(Query{Limit: 1, After: &Position{}, Before: &Position{}})
-	f(Query{Limit: 1, Types: make([]string, TypesMax+1)})
+	f(Query{Limit: 1, Types: make([]string, typesMax+1)})
 }
 
 func TestOldEventsAreNeitherShownNorKept(t *testing.T) {

@@ -16,8 +16,8 @@ const (
 // RetentionMs is how long an event can be retrieved after its creation: 30 days, as at Stripe.
 const RetentionMs = 30 * 24 * 60 * 60 * 1000
 
-// TypesMax is how many types a Query may name.
-const TypesMax = 20
+// typesMax is how many types a Query may name.
+const typesMax = 20
 
 // Event is a thin event with what is known of it here.
 type Event struct {
@@ -43,7 +43,7 @@ type Query struct {
 	Business string
 	Livemode bool
 	ObjectID string   // of the related object; empty: any
-	Types    []string // nil: any; empty and not nil: none; TypesMax at most
+	Types    []string // nil: any; empty and not nil: none; 20 at most
 	FromMs   int64    // created at or after; 0: any
 	BeforeMs int64    // created before; 0: any
 	Limit    int      // of the page, 1 at least

@@ -370,7 +370,7 @@ func TestAResendBeyondTheBoundIsRefused(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		if err := g.Resend(context.Background(), d, e); !errors.Is(err, ErrBusy) || !errors.Is(err, commitlog.ErrUnavailable) {
+		if err := g.Resend(context.Background(), d, e); !errors.Is(err, errBusy) || !errors.Is(err, commitlog.ErrUnavailable) {
 			t.Errorf("one more than %d: %v", waitingMax, err)
 		}
 		g.start()

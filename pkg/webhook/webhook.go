@@ -14,9 +14,9 @@ import (
 	"tollgate/pkg/thinevent"
 )
 
-// ErrBusy is that so many deliveries of the destination wait that no more can be asked for. It wraps
+// errBusy is that so many deliveries of the destination wait that no more can be asked for. It wraps
 // commitlog.ErrUnavailable: nothing was written.
-var ErrBusy = fmt.Errorf("webhook: too many deliveries of this destination wait: %w", commitlog.ErrUnavailable)
+var errBusy = fmt.Errorf("webhook: too many deliveries of this destination wait: %w", commitlog.ErrUnavailable)
 
 // partition is the one of each topic that is used.
 const partition = 0
@@ -117,10 +117,11 @@ func (c *Courier) State(destination string) State {
 }
 
 // Resend asks for one more delivery of an event to a destination. It returns when that is durable; whichever gateway
-// delivers does it soon. Errors are ErrBusy or wrap those of commitlog; after each the same call may be made again.
+// delivers does it soon. Errors wrap those of commitlog, ErrUnavailable where too many deliveries wait; after each the
+// same call may be made again.
 func (c *Courier) Resend(ctx context.Context, d *control.Destination, e *thinevent.Event) error {
 	if n, _ := c.board.pending(d.ID); n >= waitingMax {
-		return ErrBusy
+		return errBusy
 	}
 	var name [8]byte
 	c.cfg.Random(name[:])
