@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
-	"tollgate/pkg/commitlog"
 	"tollgate/pkg/thinevent"
 	"tollgate/pkg/webhook"
 )
@@ -27,7 +25,7 @@ func (g *gateway) openEvents() (err error) {
 // deliver. A gateway without a worker leaves that to the others as well.
 func (g *gateway) openCourier() (err error) {
 	g.courier, err = webhook.Open(webhook.Config{
-		Log: delivering{g.commitLog, &g.delivers}, EventsTopic: g.cfg.eventsTopic(), CursorsTopic: g.cfg.cursorsTopic(),
+		Log: g.commitLog, EventsTopic: g.cfg.eventsTopic(), CursorsTopic: g.cfg.cursorsTopic(),
 		Group: g.cfg.courierGroup(), Gateway: g.name, Control: g.control, Events: g.events,
 		AllowNetworks: g.cfg.Webhooks.networks(), AutoDisableAfter: g.cfg.Webhooks.autoDisable(),
 		Metrics: g.registry, Notify: g.notifyWebhook,
@@ -39,31 +37,6 @@ func (g *gateway) openCourier() (err error) {
 		g.log.Error().Str(logRoom, "webhook").Err(err).Msg("events are not delivered")
 	}, "deliveries that were under way are made again")
 	return nil
-}
-
-// delivering is a log that notes whether a group of its gives this process something to do.
-type delivering struct {
-	commitlog.Log
-	is *atomic.Bool
-}
-
-func (d delivering) Group(topic, name string) commitlog.Group {
-	return deliveringGroup{d.Log.Group(topic, name), d.is}
-}
-
-type deliveringGroup struct {
-	commitlog.Group
-	is *atomic.Bool
-}
-
-func (d deliveringGroup) Run(ctx context.Context, m commitlog.Member) error {
-	own := m.Own
-	m.Own = func(ctx context.Context, claim commitlog.Claim) {
-		d.is.Store(true)
-		defer d.is.Store(false)
-		own(ctx, claim)
-	}
-	return d.Group.Run(ctx, m)
 }
 
 // notifyEvents logs what happened to the index. That it waits is said once a minute: it tries on by itself.
@@ -122,7 +95,7 @@ func (g *gateway) sayEvents(say func(what, format string, args ...any)) {
 		say("delivery", "%v", errDisabled)
 	case g.deliverer == nil:
 		say("delivery", "this gateway delivers nothing while its index is damaged")
-	case g.delivers.Load():
+	case g.courier.Delivering():
 		say("delivery", "this gateway delivers")
 	default:
 		say("delivery", "another gateway delivers, or none yet")

@@ -59,7 +59,6 @@ type gateway struct {
 
 	cert     atomic.Pointer[tls.Certificate]
 	draining atomic.Bool
-	delivers atomic.Bool // the group of the courier has given this gateway the work
 	// faults are those of rooms that try on by themselves.
 	faults  faults
 	sharing sharing

@@ -575,3 +575,35 @@ func TestAnEventsTopicThatIsAnotherOneIsDeliveredFromItsBeginning(t *testing.T) 
 		g.stop()
 	})
 }
+
+func TestWhichGatewayDeliversIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.open("a", nil), w.open("b", nil)
+		f := func(what string, wantA, wantB bool) {
+			t.Helper()
+			time.Sleep(time.Second)
+			if a.Delivering() != wantA || b.Delivering() != wantB {
+				t.Errorf("%s: a delivers %v, b %v", what, a.Delivering(), b.Delivering())
+			}
+		}
+		f("before", false, false)
+		a.start()
+		f("with a", true, false)
+		b.start()
+		f("with both", true, false)
+		other, done := context.WithCancel(t.Context())
+		go b.own(other, otherClaim{})
+		f("with a partition that is not used", true, false)
+		done()
+		a.stop()
+		f("without a", false, true)
+		b.stop()
+		f("without both", false, false)
+	})
+}
+
+// otherClaim is of a partition that is not used.
+type otherClaim struct{ claim }
+
+func (otherClaim) Partition() int32 { return 1 }

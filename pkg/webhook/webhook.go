@@ -103,6 +103,9 @@ func (c *Courier) own(ctx context.Context, claim commitlog.Claim) {
 	newShift(c).run(ctx, claim)
 }
 
+// Delivering tells whether this gateway is the one that delivers.
+func (c *Courier) Delivering() bool { return c.counts.delivering.Value() == 1 }
+
 // State is how a destination does. Pending counts deliveries that wait for their next try.
 type State struct {
 	FailingSinceMs int64 // 0: it does not
