@@ -363,6 +363,36 @@ func TestABadRowRefusesTheStoreForItsFirstReason(t *testing.T) {
 	f.close(s)
 }
 
+// The library panics with the error, or asks for the end of the process.
+func TestTheEndThatTheLibraryAsksForIsTheStores(t *testing.T) {
+	rot := fmt.Errorf("table 7: %w", pebble.ErrCorruption)
+	for name, end := range map[string]func(s *Store[*broken], why error){
+		"panic": func(s *Store[*broken], why error) { _ = s.guard(func() error { panic(why) }) },
+		"Fatalf": func(s *Store[*broken], why error) {
+			returned, gone := false, make(chan struct{})
+			go func() {
+				defer close(gone)
+				logger[*broken]{s}.Fatalf("flushing: %v", why)
+				returned = true
+			}()
+			if <-gone; returned {
+				t.Error("Fatalf has returned to a library that expects it not to")
+			}
+		},
+	} {
+		for _, why := range []error{baddisk.ErrGone, rot} {
+			f := newStage(t)
+			s := f.open()
+			end(s, why)
+			f.ended(s, !errors.Is(why, rot), why.Error())
+			if !s.Stuck() {
+				t.Errorf("%s: a store that the library gave up is not stuck", name)
+			}
+			f.close(s)
+		}
+	}
+}
+
 // A panic that is not about the disk is a bug.
 func TestABugIsNotTakenForADiskThatFails(t *testing.T) {
 	f := newStage(t)
