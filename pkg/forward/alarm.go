@@ -2,27 +2,13 @@ package forward
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
-	ours "tollgate/pkg/stripe"
 	"tollgate/pkg/thinevent"
 )
 
-// TypeAtRisk is the type of the thin event that tells a business that its usage may not reach Stripe in time.
-const TypeAtRisk = "tollgate.forward.at_risk"
-
 const watchEvery = 15 * time.Second
-
-// risk is the data of the event.
-type risk struct {
-	OldestReceived string `json:"oldest_received"`
-	OldestHappened string `json:"oldest_timestamp"`
-	Unsent         int    `json:"unsent"`
-	Behind         int64  `json:"behind"`
-	Trouble        string `json:"trouble,omitempty"`
-}
 
 // isAtRisk is pure.
 func isAtRisk(st *BusinessState, now time.Time, received, happened time.Duration) bool {
@@ -41,12 +27,12 @@ func (f *Forwarder) watch(ctx context.Context) {
 			if !isAtRisk(&st, now, f.cfg.AtRiskReceived, f.cfg.AtRiskHappened) || told[of] == hour {
 				continue
 			}
-			f.cfg.Notify(Notice{What: AtRisk, Business: of.String(), Detail: fmt.Sprintf("the oldest unsent was received at %s and happened at %s", st.OldestReceived.Format(timeForm), st.OldestHappened.Format(timeForm))})
+			f.cfg.Notify(Notice{What: AtRisk, Business: of.String(), Detail: fmt.Sprintf("the oldest unsent was received at %s, and of the unsent one happened at %s", timeText(st.OldestReceived), timeText(st.OldestHappened))})
 			if f.cfg.Events == nil {
 				told[of] = hour
 				continue
 			}
-			if err := f.cfg.Events.Append(ctx, alarm(&st, hour, now)); err != nil {
+			if err := f.cfg.Events.Append(ctx, alarm(&st, now)); err != nil {
 				f.cfg.Notify(Notice{What: Faulty, Business: of.String(), Detail: "writing the alarm", Err: err})
 				continue
 			}
@@ -55,22 +41,27 @@ func (f *Forwarder) watch(ctx context.Context) {
 	}
 }
 
-// alarm makes the event. Its id follows from business and hour, so that several gateways raise one.
-func alarm(st *BusinessState, hour int64, now time.Time) *thinevent.Event {
-	data, err := json.Marshal(risk{
-		OldestReceived: st.OldestReceived.Format(timeForm), OldestHappened: st.OldestHappened.Format(timeForm),
+// alarm makes the event.
+func alarm(st *BusinessState, now time.Time) *thinevent.Event {
+	return thinevent.NewAtRisk(&thinevent.Risk{
+		Business: st.Business, Livemode: st.Livemode, OldestReceivedMs: timeMs(st.OldestReceived), OldestHappenedMs: timeMs(st.OldestHappened),
 		Unsent: st.Unsent, Behind: st.Behind, Trouble: st.Trouble,
-	})
-	if err != nil {
-		panic(fmt.Sprintf("BUG: forward: an alarm that is no JSON: %v", err))
+	}, now.UnixMilli())
+}
+
+func timeMs(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
 	}
-	id := hashOf(TypeAtRisk, scope{st.Business, st.Livemode}.String(), fmt.Sprint(hour))
-	return &thinevent.Event{
-		Business: st.Business,
-		Event: ours.Event{
-			ID: string(ours.AppendEventID(nil, st.Livemode, [16]byte(id))), Type: TypeAtRisk, CreatedMs: now.UnixMilli(), Livemode: st.Livemode, Data: data,
-		},
+	return t.UnixMilli()
+}
+
+// timeText is empty where there is no time.
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
 	}
+	return t.Format(timeForm)
 }
 
 // export shows how far behind it is; which business is in State.

@@ -59,7 +59,7 @@ func (w *world) drain(l *life) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Hour)
 	defer cancel()
-	if err := l.f.Drain(ctx, w.now()); err != nil {
+	if err := l.f.Drain(ctx, w.now(), nil); err != nil {
 		w.t.Error(err)
 	}
 }
@@ -176,7 +176,7 @@ func TestTheAlarmIsRaisedBeforeItIsTooLateAndEventsThatAreTooOldAreSetAside(t *t
 			t.Errorf("the alarm came after 19 hours")
 		}
 		time.Sleep(2 * time.Hour)
-		if n := len(events.got); n < 1 || n > 3 || events.got[0].Type != TypeAtRisk || events.got[0].Business != "acct_a" {
+		if n := len(events.got); n < 1 || n > 3 || events.got[0].Type != thinevent.TypeAtRisk || events.got[0].Business != "acct_a" {
 			t.Errorf("%d alarms", n)
 		}
 		if st := l.f.State(); st[0].Unsent != 1 || st[0].Trouble == "" || time.Since(st[0].OldestReceived) < 20*time.Hour {

@@ -20,6 +20,7 @@ var typePermissions = map[string]auth.Permission{
 	thinevent.TypeErrorReport: auth.MeterRead,
 	thinevent.TypeNoMeter:     auth.MeterRead,
 	thinevent.TypePing:        auth.WebhookRead,
+	thinevent.TypeAtRisk:      auth.MeterRead,
 }
 
 // everyType is what a key needs to read events of any type, those that another version of the gateway makes included.

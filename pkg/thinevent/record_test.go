@@ -40,10 +40,12 @@ func recordsOfAllKinds(t testing.TB) []*Event {
 	}, 20_000)
 	live.Context = "acct_1/acct_2"
 	bare := NewPing("acct_demo", true, "ed_1", [16]byte{}, nil, 0)
+	risk := NewAtRisk(&Risk{Business: "acct_demo", OldestReceivedMs: 1_800_000_000_000, OldestHappenedMs: 1_799_000_000_000, Unsent: 7, Behind: 1 << 40, Trouble: "Line\nand \"quotes\""}, 1_800_072_000_000)
+	idle := NewAtRisk(&Risk{Business: "acct_demo", Livemode: true}, 1_800_072_000_001)
 	golden["ping"].ID = string(stripe.AppendEventID(nil, false, [16]byte{15: 7}))
 	golden["no_meter"].ID = string(stripe.AppendEventID(nil, false, [16]byte{15: 8}))
 	golden["error_report"].ID = string(stripe.AppendEventID(nil, false, [16]byte{15: 9}))
-	return []*Event{golden["error_report"], golden["no_meter"], golden["ping"], live, bare}
+	return []*Event{golden["error_report"], golden["no_meter"], golden["ping"], live, bare, risk, idle}
 }
 
 // Package schema of test/ holds the same file against the published schema.

@@ -11,6 +11,8 @@ const (
 	TypeErrorReport = "v1.billing.meter.error_report_triggered"
 	TypeNoMeter     = "v1.billing.meter.no_meter_found"
 	TypePing        = "v2.core.event_destination.ping"
+	// TypeAtRisk is ours: usage of a business may come to Stripe too late.
+	TypeAtRisk = "tollgate.forward.at_risk"
 )
 
 // RetentionMs is how long an event can be retrieved after its creation: 30 days, as at Stripe.
