@@ -24,8 +24,8 @@ type notReady struct {
 }
 
 // openAdmin listens and serves. ready returns what stands in the way of acknowledging an event now, nothing if nothing
-// does; it is called for each /readyz. status is a text for a person, for /statusz.
-func openAdmin(addr string, metrics http.Handler, ready func() []string, status func() string) (*admin, error) {
+// does; it is called for each /readyz. status is a text for a person, for /statusz. more adds what operators' commands ask.
+func openAdmin(addr string, metrics http.Handler, ready func() []string, status func() string, more func(*http.ServeMux)) (*admin, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -46,6 +46,7 @@ func openAdmin(addr string, metrics http.Handler, ready func() []string, status 
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	more(mux)
 	a := &admin{
 		// No write timeout: a profile of 60 s takes 60 s.
 		http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10},

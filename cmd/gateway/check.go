@@ -99,6 +99,7 @@ func (c *Config) check() error {
 	k.kafka()
 	k.journal()
 	k.webhooks()
+	k.forward()
 	k.businesses()
 	k.defaultKeyRule()
 	return k.err

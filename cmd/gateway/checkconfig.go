@@ -33,10 +33,15 @@ func (c *Config) withoutSecrets() Config {
 	for i, b := range c.Businesses {
 		keys := make([]KeyConfig, len(b.Keys))
 		for j, k := range b.Keys {
-			keys[j] = KeyConfig{Key: k.Key[:min(len("sk_test_"), len(k.Key))] + "…", Permissions: k.Permissions, Accounts: k.Accounts}
+			keys[j] = KeyConfig{Key: keyKind(k.Key), Permissions: k.Permissions, Accounts: k.Accounts}
 		}
 		b.Keys = keys
 		p.Businesses[i] = b
+	}
+	p.Forward.Businesses = make(map[string]ForwardBusinessConfig, len(c.Forward.Businesses))
+	for id, b := range c.Forward.Businesses {
+		b.StripeKey = keyKind(b.StripeKey)
+		p.Forward.Businesses[id] = b
 	}
 	if p.Kafka.SASL.Password != "" {
 		p.Kafka.SASL.Password = "…"
@@ -45,6 +50,14 @@ func (c *Config) withoutSecrets() Config {
 		p.InternalSecret = "…"
 	}
 	return p
+}
+
+// keyKind is what may be shown of an API key.
+func keyKind(key string) string {
+	if key == "" {
+		return ""
+	}
+	return key[:min(len("sk_test_"), len(key))] + "…"
 }
 
 // errForced ends a drain that a second signal cut short.

@@ -87,6 +87,9 @@ func (g *gateway) closeWorkers(ctx context.Context, check func(error, string)) {
 	if g.usage != nil && counted == nil {
 		check(g.usage.Close(ctx), "the state was not closed in time")
 	}
+	if g.forwarder != nil {
+		check(g.forwarder.Close(ctx), "the forwarder did not end in time")
+	}
 	if g.fleet != nil {
 		check(g.fleet.Close(ctx), "questions of other gateways were cut short")
 	}

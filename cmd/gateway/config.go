@@ -36,6 +36,7 @@ type Config struct {
 	Kafka      KafkaConfig      `yaml:"kafka"`
 	Journal    JournalConfig    `yaml:"journal"`
 	Webhooks   WebhooksConfig   `yaml:"webhooks"`
+	Forward    ForwardConfig    `yaml:"forward"`
 	Businesses []BusinessConfig `yaml:"businesses"`
 
 	from origins // where each key was set, for messages
@@ -106,6 +107,26 @@ type WebhooksConfig struct {
 	KafkaTopics []string `yaml:"kafka_topics"`
 }
 
+// ForwardConfig is about bringing what was counted to the real Stripe. Without businesses nothing is.
+type ForwardConfig struct {
+	Mode         string   `yaml:"mode"`          // stream or v1: which of Stripe's endpoints takes the events
+	Rollup       Duration `yaml:"rollup"`        // of the windows that become one event a customer and meter; 0: none
+	MirrorMeters bool     `yaml:"mirror_meters"` // create here what meters Stripe has
+	// Businesses are by the id that they have here. Each has one key, of an account at Stripe.
+	Businesses map[string]ForwardBusinessConfig `yaml:"businesses"`
+}
+
+// ForwardBusinessConfig is an account at Stripe. The key stands here, in an environment variable or alone in a file.
+type ForwardBusinessConfig struct {
+	StripeKey       string `yaml:"stripe_key"`
+	StripeKeyEnv    string `yaml:"stripe_key_env"`
+	StripeKeyFile   string `yaml:"stripe_key_file"`
+	APIBase         string `yaml:"api_base"`          // empty: https://api.stripe.com
+	MeterEventsBase string `yaml:"meter_events_base"` // empty: https://meter-events.stripe.com
+	EventsPerSecond int    `yaml:"events_per_second"` // the account's limit; 0: 10,000
+	Since           string `yaml:"since"`             // what was received before is not sent; empty: all that the log holds is
+}
+
 // BusinessConfig is one tenant: its keys, the spread of its hot meters, its limits.
 type BusinessConfig struct {
 	ID     string        `yaml:"id"`
@@ -161,6 +182,7 @@ func defaults() Config {
 			SegmentBytes: 256 << 20,
 		},
 		Webhooks: WebhooksConfig{AutoDisableAfter: durationOf(72 * time.Hour)},
+		Forward:  ForwardConfig{Mode: "stream", Rollup: durationOf(0)},
 	}
 }
 

@@ -14,6 +14,7 @@ func (c *Config) usageTopic() string   { return c.Kafka.TopicPrefix + "usage" }
 func (c *Config) controlTopic() string { return c.Kafka.TopicPrefix + "control" }
 func (c *Config) cursorsTopic() string { return c.Kafka.TopicPrefix + "cursors" }
 func (c *Config) eventsTopic() string  { return c.Kafka.TopicPrefix + "events" }
+func (c *Config) deadTopic() string    { return c.Kafka.TopicPrefix + "forward_dead" }
 func (c *Config) workerGroup() string  { return c.Kafka.TopicPrefix + "usage-worker" }
 
 // courierGroup is the group of the gateways of which one delivers thin events.
@@ -21,8 +22,11 @@ func (c *Config) courierGroup() string { return c.Kafka.TopicPrefix + "webhook-c
 
 // ourTopics are the names that no topic of others may have.
 func (c *Config) ourTopics() []string {
-	return []string{c.usageTopic(), c.controlTopic(), c.eventsTopic(), c.cursorsTopic()}
+	return []string{c.usageTopic(), c.controlTopic(), c.eventsTopic(), c.cursorsTopic(), c.deadTopic()}
 }
+
+// forwards tells whether anything is brought to the real Stripe.
+func (c *Config) forwards() bool { return len(c.Forward.Businesses) > 0 }
 
 // onKafka tells which log it is: Kafka, which gateways share, or the journal, which belongs to one.
 func (c *Config) onKafka() bool { return len(c.Kafka.Brokers) > 0 }

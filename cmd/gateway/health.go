@@ -11,9 +11,9 @@ import (
 
 // healthCommand asks /readyz, since the container image has neither shell nor curl.
 type healthCommand struct {
-	AdminListen string        `help:"Address of the gateway's admin listener (default ${default}); a configuration file is not read." default:"127.0.0.1:9090" env:"GATEWAY_ADMIN_LISTEN" placeholder:"ADDR"`
 	Live        bool          `help:"Ask /livez (is it running) instead of /readyz (can it acknowledge now)."`
 	Timeout     time.Duration `help:"How long to wait for the answer." default:"2s"`
+	adminAccess `embed:""`
 }
 
 // healthBytesMax bounds the answer that is printed.
@@ -24,13 +24,8 @@ func (c *healthCommand) Run(m *Main) error {
 	if c.Live {
 		path = "/livez"
 	}
-	// A gateway that listens on every interface is asked on loopback.
-	addr := strings.Replace(c.AdminListen, "0.0.0.0:", "127.0.0.1:", 1)
-	if strings.HasPrefix(addr, ":") {
-		addr = "127.0.0.1" + addr
-	}
 	client := &http.Client{Timeout: c.Timeout}
-	res, err := client.Get("http://" + addr + path)
+	res, err := client.Get(c.base() + path)
 	if err != nil {
 		return fmt.Errorf("%w; does the gateway run, and is this its --admin-listen?", err)
 	}

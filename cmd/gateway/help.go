@@ -55,6 +55,21 @@ gateway events list --key sk_test_123
 gateway events list --events v1.billing.meter.no_meter_found --print-json`,
 	"gateway events resend": `
 gateway events resend evt_test_123 --destination ed_test_456 --key sk_test_123`,
+	"gateway forward": `
+gateway forward dead list --business acct_demo
+gateway forward dead retry --business acct_demo --refused`,
+	"gateway forward dead": `
+gateway forward dead list --print-json
+gateway forward dead retry 3-1207-9f86d081884c`,
+	"gateway forward dead list": `
+gateway forward dead list
+gateway forward dead list --business acct_demo --limit 1000 --print-json`,
+	"gateway forward dead retry": `
+gateway forward dead retry 3-1207-9f86d081884c
+gateway forward dead retry --business acct_demo --refused     # after what was missing at Stripe was made there`,
+	"gateway drain": `
+gateway drain
+gateway drain --before 2026-12-01T00:00:00Z --timeout 1h`,
 	"gateway health": `
 gateway health
 gateway health --live --admin-listen 127.0.0.1:9090`,

@@ -26,6 +26,7 @@ const (
 	logPartition   = "partition"
 	logReason      = "reason"
 	logRoom        = "room"
+	logScope       = "scope"
 	logSignal      = "signal"
 	logStack       = "stack"
 	logTook        = "took_ms"

@@ -3,7 +3,7 @@
 //
 // It is one process and one order of rooms, built top down and closed bottom up:
 //
-//	data dir lock → log (journal | kafkalog) → control → thinevent → usage → webhook → fleet → ingest → auth → httpd → admin
+//	data dir lock → log (journal | kafkalog) → control → thinevent → forward → usage → webhook → fleet → ingest → auth → httpd → admin
 //
 // Here, and only here, is configuration read, are lines logged, signals taken and files of keys written. Main is an
 // object so that a test can run the whole program in its own process:
@@ -59,6 +59,8 @@ type commandLine struct {
 	Fate        fateCommand        `cmd:"" help:"Ask a running gateway what became of an event."`
 	Events      eventsCommand      `cmd:"" help:"List thin events of a running gateway, or have one delivered again."`
 	Listen      listenCommand      `cmd:"" help:"Print thin events of a running gateway as they come, and forward them: a developer's loop."`
+	Forward     forwardCommand     `cmd:"" help:"Look at what could not be brought to Stripe, or send it again."`
+	Drain       drainCommand       `cmd:"" help:"Wait until everything received before a time is at Stripe or set aside: what to run before invoices close."`
 	Health      healthCommand      `cmd:"" help:"Ask a running gateway whether it is ready; for container health checks."`
 	Version     versionCommand     `cmd:"" help:"Print the version and exit."`
 }

@@ -63,6 +63,10 @@ func (g *gateway) openJournal() (*journal.Journal, error) {
 				Name: g.cfg.cursorsTopic(), Partitions: 1, Compact: true,
 				SegmentBytes: min(j.SegmentBytes, smallSegmentBytes),
 			},
+			{
+				Name: g.cfg.deadTopic(), Partitions: 1, RetentionAge: deadKept,
+				SegmentBytes: min(j.SegmentBytes, smallSegmentBytes),
+			},
 		},
 		SegmentBytes: j.SegmentBytes,
 		ReserveBytes: j.ReserveBytes,
@@ -93,7 +97,8 @@ func (g *gateway) notifyJournal(n journal.Notice) {
 	line.Str(logRoom, "journal").Str(logFile, n.File).Int64(logBytes, n.Bytes).AnErr(logReason, n.Err).Msg(string(n.What))
 }
 
-// topics are the four topics of a cluster, one for each lifetime (D14), and those of others that events are delivered to.
+// topics are those of a cluster, one for each lifetime (D14), that of dead letters where something is forwarded, and those
+// of others that events are delivered to.
 func (c *Config) topics() []kafkalog.TopicConfig {
 	topic := func(name string, partitions int, configs map[string]string) kafkalog.TopicConfig {
 		if c.Kafka.ReplicationFactor >= 3 {
@@ -121,6 +126,9 @@ func (c *Config) topics() []kafkalog.TopicConfig {
 		topic("events", 1, kept(eventsKept)),
 		topic("cursors", 1, compacted(0)),
 	}
+	if c.forwards() {
+		topics = append(topics, topic("forward_dead", 1, kept(deadKept)))
+	}
 	for _, name := range c.Webhooks.KafkaTopics {
 		topics = append(topics, kafkalog.TopicConfig{Name: name, Foreign: true})
 	}
@@ -129,6 +137,9 @@ func (c *Config) topics() []kafkalog.TopicConfig {
 
 // eventsKept is how long the log keeps thin events. They can be retrieved for 30 days; the day beyond is for clocks.
 const eventsKept = 31 * 24 * time.Hour
+
+// deadKept is how long the log keeps what could not be brought to Stripe: for longer than Stripe would take it.
+const deadKept = 40 * 24 * time.Hour
 
 func (g *gateway) openKafka() (*kafkalog.Log, error) {
 	k := &g.cfg.Kafka

@@ -21,6 +21,7 @@ import (
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/control"
 	"tollgate/pkg/fleet"
+	"tollgate/pkg/forward"
 	"tollgate/pkg/httpd"
 	"tollgate/pkg/ingest"
 	"tollgate/pkg/thinevent"
@@ -45,6 +46,7 @@ type gateway struct {
 	commitLog commitlog.Log
 	control   *control.Control
 	events    *thinevent.Store
+	forwarder *forward.Forwarder // nil: nothing is forwarded
 	usage     *usage.Worker
 	counter   *worker // runs usage
 	courier   *webhook.Courier
@@ -71,7 +73,7 @@ type gateway struct {
 func open(cfg *Config, log zerolog.Logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, started: cfg, log: log, registry: metrics.New(), name: rand.Text(), served: make(chan error, 1)}
 	for _, step := range []func() error{
-		g.openDataDir, g.openLog, g.openControl, g.openEvents, g.openUsage, g.openCourier, g.openFleet, g.openIngest, g.openAuth,
+		g.openDataDir, g.openLog, g.openControl, g.openEvents, g.openForward, g.openUsage, g.openCourier, g.openFleet, g.openIngest, g.openAuth,
 		g.openPublic, g.openAdmin,
 	} {
 		if err := step(); err != nil {
@@ -225,7 +227,7 @@ func (g *gateway) openAdmin() error {
 		}
 		return 1
 	})
-	a, err := openAdmin(g.cfg.AdminListen, g.registry.Handler(), g.notReady, g.status)
+	a, err := openAdmin(g.cfg.AdminListen, g.registry.Handler(), g.notReady, g.status, g.forwardRoutes)
 	if err != nil {
 		return fmt.Errorf("%w; choose another address with --admin-listen", err)
 	}

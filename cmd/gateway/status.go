@@ -26,6 +26,7 @@ func (g *gateway) status() string {
 		say("usage", "this gateway runs partitions %v of %d", g.counting().Owned(), g.commitLog.Partitions(g.started.usageTopic()))
 	}
 	g.sayEvents(say)
+	g.sayForward(say)
 	away := g.fleet.Away()
 	for _, err := range away[:min(len(away), statusReasons)] {
 		say("away", "%v", err)

@@ -56,6 +56,9 @@ func (g *gateway) openUsage() (err error) {
 	}
 	cfg := g.cfg.usageConfig()
 	cfg.Log, cfg.Control, cfg.Events, cfg.Metrics, cfg.Notify = g.commitLog, g.control, g.events, g.registry, g.notifyUsage
+	if g.forwarder != nil {
+		cfg.Beside = g.forwarder.Beside
+	}
 	if g.usage, err = usage.Open(cfg); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package forward
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -144,50 +143,6 @@ func (f *Forwarder) running() []*tap {
 		list = append(list, t)
 	}
 	return list
-}
-
-// Drain waits until everything that any gateway received before a time is at Stripe or set aside, whoever runs the
-// partitions. It goes by the cursors, so that it may take a minute where there is little to send, and a window of the
-// roll-up longer.
-func (f *Forwarder) Drain(ctx context.Context, before time.Time) error {
-	if err := sleep(ctx, before.Sub(f.cfg.Now())); err != nil {
-		return err
-	}
-	targets := make([]int64, f.cfg.Log.Partitions(f.cfg.UsageTopic))
-	for n := range targets {
-		_, next, err := f.cfg.Log.Bounds(ctx, f.cfg.UsageTopic, int32(n))
-		if err != nil {
-			return err
-		}
-		targets[n] = next
-	}
-	for {
-		lacking := f.lacking(targets)
-		if lacking == "" {
-			return nil
-		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
-			return fmt.Errorf("forward: not drained: %s: %w", lacking, err)
-		}
-	}
-}
-
-// lacking names a lane whose cursor is before its partition's target.
-func (f *Forwarder) lacking(targets []int64) string {
-	cursors := f.board.all()
-	for s := range f.senders {
-		for n, target := range targets {
-			key := laneKey(s, int32(n))
-			switch c := cursors[key]; {
-			case target == 0:
-			case c == nil:
-				return key + " has not begun"
-			case c.Next < target:
-				return fmt.Sprintf("%s is at %d of %d", key, c.Next, target)
-			}
-		}
-	}
-	return ""
 }
 
 // Ready is nil when the cursors were read.

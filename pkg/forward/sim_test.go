@@ -325,7 +325,7 @@ func (w *world) play(rollup time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Hour)
 	defer cancel()
-	if err := life.f.Drain(ctx, w.now()); err != nil {
+	if err := life.f.Drain(ctx, w.now(), nil); err != nil {
 		w.t.Error(err)
 	}
 	for w.fake.LateRequests() > 0 {

@@ -102,7 +102,7 @@ func TestBesideTheRealWorkerStripeCountsWhatTheWorkerCounts(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := f.Drain(ctx, time.Now()); err != nil {
+	if err := f.Drain(ctx, time.Now(), nil); err != nil {
 		t.Error(err)
 	}
 	got := int64(0)

@@ -1,0 +1,72 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// drainGrace is for requests that were received in time and whose records are not in the log yet.
+	drainGrace = 5 * time.Second
+	drainPoll  = 200 * time.Millisecond
+)
+
+// Drain waits until everything that any gateway received before a time, and stored up to 5 seconds after it, is at Stripe or
+// set aside, whoever runs the partitions. It goes by the cursors, so that it may take a minute where there is little to send,
+// and a window of the roll-up longer. progress, which may be nil, is told what is lacking whenever that changes. Events in a
+// spill are not in the log yet: whoever has one waits for it first.
+func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(lacking string)) error {
+	if progress == nil {
+		progress = func(string) {}
+	}
+	if d := before.Add(drainGrace).Sub(f.cfg.Now()); d > 0 {
+		progress("it is not yet " + before.UTC().Format(timeForm) + " and 5 seconds")
+		if err := sleep(ctx, d); err != nil {
+			return err
+		}
+	}
+	targets := make([]int64, f.cfg.Log.Partitions(f.cfg.UsageTopic))
+	if len(targets) == 0 {
+		return fmt.Errorf("forward: not drained: the log has not said what partitions %s has: %w", f.cfg.UsageTopic, f.cfg.Log.Ready())
+	}
+	for n := range targets {
+		_, next, err := f.cfg.Log.Bounds(ctx, f.cfg.UsageTopic, int32(n))
+		if err != nil {
+			return err
+		}
+		targets[n] = next
+	}
+	told := ""
+	for {
+		lacking := f.lacking(targets)
+		if lacking == "" {
+			return nil
+		}
+		if lacking != told {
+			told = lacking
+			progress(lacking)
+		}
+		if err := sleep(ctx, drainPoll); err != nil {
+			return fmt.Errorf("forward: not drained: %s: %w", lacking, err)
+		}
+	}
+}
+
+// lacking names a lane whose cursor is before its partition's target.
+func (f *Forwarder) lacking(targets []int64) string {
+	cursors := f.board.all()
+	for s := range f.senders {
+		for n, target := range targets {
+			key := laneKey(s, int32(n))
+			switch c := cursors[key]; {
+			case target == 0:
+			case c == nil:
+				return key + " has not begun"
+			case c.Next < target:
+				return fmt.Sprintf("%s is at %d of %d", key, c.Next, target)
+			}
+		}
+	}
+	return ""
+}
