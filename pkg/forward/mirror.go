@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/stripe/stripe-go/v85"
 
@@ -36,6 +37,19 @@ func (f *Forwarder) mirrorOne(ctx context.Context, s *sender, told map[string]bo
 		return err
 	}
 	snapshot := f.cfg.Control.Snapshot()
+	tell := func(eventName, text string) {
+		key := s.scope.String() + "/" + eventName + ": " + text
+		if !told[key] && len(told) < control.MetersMax {
+			told[key] = true
+			f.cfg.Notify(Notice{What: Differs, Business: s.scope.String(), Detail: eventName + ": " + text})
+		}
+	}
+	for _, held := range snapshot.Meters(s.scope.business, s.scope.live) {
+		// The stream takes its events all the same, and judges them later: nobody would hear of it here.
+		if held.Active && !slices.ContainsFunc(theirs, func(m *stripe.BillingMeter) bool { return m.EventName == held.EventName }) {
+			tell(held.EventName, "there is no such meter at Stripe, which will not bill what is sent of it")
+		}
+	}
 	for _, m := range theirs {
 		if m.Status != stripe.BillingMeterStatusActive {
 			continue
@@ -54,14 +68,8 @@ func (f *Forwarder) mirrorOne(ctx context.Context, s *sender, told map[string]bo
 			}
 			continue
 		}
-		text := difference(held, &wanted)
-		if text == "" {
-			continue
-		}
-		key := s.scope.String() + "/" + wanted.EventName + ": " + text
-		if !told[key] && len(told) < control.MetersMax {
-			told[key] = true
-			f.cfg.Notify(Notice{What: Differs, Business: s.scope.String(), Detail: wanted.EventName + ": " + text})
+		if text := difference(held, &wanted); text != "" {
+			tell(wanted.EventName, text)
 		}
 	}
 	return nil
