@@ -122,7 +122,7 @@ func (b *batch) add(i *item) {
 	switch {
 	case i.forgotten:
 		b.one(i, reasonForgotten)
-	case b.cursor.RollupMs == 0:
+	case b.cursor.RollupMs == 0, !i.cancel && replaces(i.meter), i.cancel && i.undone != nil && replaces(i.undone.meter):
 		b.one(i, "")
 	case !i.cancel:
 		b.roll(i, i, false)
@@ -134,6 +134,10 @@ func (b *batch) add(i *item) {
 		b.roll(i.undone, i, true)
 	}
 }
+
+// replaces says that a newer event of the meter takes the place of those before it in the same hour or day. Their sum
+// would be none of Stripe's, so that each is sent by itself.
+func replaces(m *control.Meter) bool { return m.Window != "" }
 
 func (b *batch) one(i *item, reason string) {
 	p := parcel{cancel: i.cancel, offset: i.offset, receivedMs: i.receivedMs, timestampMs: i.timestampMs, name: i.name, identifier: i.identifier, payload: i.payload, reason: reason}

@@ -171,6 +171,22 @@ func TestACancelOfWhatWasRolledUpTakesItsValueOut(t *testing.T) {
 	}
 }
 
+func TestWhatReplacesIsSentByItselfWhileOthersAreRolledUp(t *testing.T) {
+	hourly := &control.Meter{ID: "mtr_2", EventName: "hourly", Formula: control.Sum, CustomerKey: "stripe_customer_id", ValueKey: "value", Window: control.Hour}
+	b := newBatch(&cursor{}, 1, 60_000)
+	first, second := someItem(t, 1, hourly, "cus_1", "3", 1000), someItem(t, 2, hourly, "cus_1", "5", 2000)
+	b.add(first)
+	b.add(second)
+	b.add(&item{offset: 3, cancel: true, other: 2, name: "hourly", identifier: second.identifier, undone: second})
+	events, cancels := b.parcels()
+	if len(events) != 2 || events[0].rolled+events[1].rolled != 0 || events[1].identifier != second.identifier || string(events[1].payload) != string(second.payload) {
+		t.Errorf("%+v is sent of two events", events)
+	}
+	if len(cancels) != 1 || cancels[0].identifier != second.identifier || cancels[0].reason != "" {
+		t.Errorf("%+v is sent of the cancel", cancels)
+	}
+}
+
 func TestCancelsOfEventsBeforeTheLaneBeganAreNotSent(t *testing.T) {
 	b := newBatch(&cursor{Origin: 50}, 50, 0)
 	b.add(&item{offset: 60, cancel: true, other: 49})
