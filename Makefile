@@ -11,16 +11,17 @@ TEST_TIMEOUT ?= 12m
 # Packages tested at once. Two real brokers and a loaded gateway each on two cores starve one another.
 TEST_PARALLEL ?= 2
 
-CRASH_SEEDS ?= 10000
-FUZZ_TIME   ?= 30s
-DEDUP_SCALE ?= 100000000
-DEDUP_DIR   ?= bin/dedup-scale
-USAGE_SEEDS ?= 10000
-E2E_ROUNDS  ?= 20
-EVENTS      ?= 100000
-E2E_TIMEOUT ?= 60m
+CRASH_SEEDS    ?= 10000
+FUZZ_TIME      ?= 30s
+DEDUP_SCALE    ?= 100000000
+DEDUP_DIR      ?= bin/dedup-scale
+USAGE_SEEDS    ?= 10000
+E2E_ROUNDS     ?= 20
+FORWARD_ROUNDS ?= 50
+EVENTS         ?= 100000
+E2E_TIMEOUT    ?= 60m
 
-.PHONY: all build run test test-peers test-race check lint tidy fuzz crash-seeds usage-seeds dedup-scale bench bench-compare tables soak e2e-kill e2e-usage image clean
+.PHONY: all build run test test-peers test-race check lint tidy fuzz crash-seeds usage-seeds dedup-scale bench bench-compare tables soak e2e-kill e2e-usage e2e-forward image clean
 
 all: check build test
 
@@ -82,6 +83,9 @@ e2e-kill: ## kill -9 of gateway and broker under load, E2E_ROUNDS rounds each
 
 e2e-usage: ## totals of two gateways on one Kafka, killed in turn while EVENTS events are sent, against a model
 	E2E_EVENTS=$(EVENTS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(E2E_TIMEOUT) -v -run 'TotalsOfTwoGateways|WithoutTheOwner' ./test/e2e/
+
+e2e-forward: ## what is forwarded through kills of either side, FORWARD_ROUNDS rounds each way, against a model
+	E2E_ROUNDS=$(FORWARD_ROUNDS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(E2E_TIMEOUT) -v -run 'TestWhatIsForwarded|TestWhatAGatewayForwards|TestWhatTwoGateways' ./test/e2e/
 
 soak: ## e2e-kill with ten times the rounds
 	$(MAKE) e2e-kill E2E_ROUNDS=200 E2E_TIMEOUT=8h

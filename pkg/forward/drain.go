@@ -13,8 +13,8 @@ const (
 )
 
 // Drain waits until everything that any gateway received before a time, and stored up to 5 seconds after it, is at Stripe or
-// set aside, whoever runs the partitions. It goes by the cursors, so that it may take a minute where there is little to send,
-// and a window of the roll-up longer. progress, which may be nil, is told what is lacking whenever that changes. Events in a
+// set aside, whoever runs the partitions. It goes by the cursors, so that it may take a minute where another gateway has little
+// to send, and a window of the roll-up longer. progress, which may be nil, is told what is lacking whenever that changes. Events in a
 // spill are not in the log yet: whoever has one waits for it first.
 func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(lacking string)) error {
 	if progress == nil {
@@ -37,6 +37,8 @@ func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(l
 		}
 		targets[n] = next
 	}
+	f.drains.Add(1)
+	defer f.drains.Add(-1)
 	told := ""
 	for {
 		lacking := f.lacking(targets)

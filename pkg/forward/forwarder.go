@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tollgate/pkg/usage"
@@ -20,6 +21,8 @@ type Forwarder struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
+
+	drains atomic.Int64 // calls of Drain under way: the cursors are written soon
 
 	mu   sync.Mutex
 	taps map[int32]*tap // guarded by mu

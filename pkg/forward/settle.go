@@ -54,9 +54,11 @@ func (l *lane) tidy(ctx context.Context, c *cursor) {
 // idle says that ranges were passed when no other does it by beginning.
 func (l *lane) idle(ctx context.Context) error {
 	since := l.f.cfg.Now().Sub(l.writtenAt)
-	open := l.durable.End > l.durable.Next
-	switch {
-	case l.next <= l.durable.Next, open && since >= 0 && since < idleWrite, !open && since >= 0 && since < idleEmpty:
+	soon := idleEmpty
+	if l.durable.End > l.durable.Next || l.f.drains.Load() > 0 {
+		soon = idleWrite
+	}
+	if l.next <= l.durable.Next || since >= 0 && since < soon {
 		return nil
 	}
 	c := newBatch(l.before, l.next, 0).cursor

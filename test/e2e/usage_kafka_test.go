@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,14 +23,14 @@ func usageEvents() int {
 	return 100_000
 }
 
-// sharedConfig is the configuration of the gateways of one cluster: the same keys for sessions, and the same secret.
-func sharedConfig(t *testing.T) string {
+// sharedConfig is the configuration of the gateways of one cluster: the same keys for sessions, the same secret, and more.
+func sharedConfig(t *testing.T, more ...string) string {
 	t.Helper()
 	secret := filepath.Join(t.TempDir(), "internal-secret")
 	if err := os.WriteFile(secret, []byte("a secret of this test alone\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return writeConfig(t, "session_keys: "+sessionKeysFile(t)+"\ninternal_secret_file: "+secret+"\n")
+	return writeConfig(t, "session_keys: "+sessionKeysFile(t)+"\ninternal_secret_file: "+secret+"\n"+strings.Join(more, ""))
 }
 
 // memberOf is a gateway that the others of the cluster can ask.
