@@ -155,7 +155,7 @@ func (e *apiEvent) line(asJSON bool) string {
 	if asJSON {
 		return string(e.raw)
 	}
-	words := []string{time.UnixMilli(e.CreatedMs).UTC().Format("2006-01-02T15:04:05.000Z"), e.ID, e.Type}
+	words := []string{time.UnixMilli(e.CreatedMs).UTC().Format(stripe.TimeLayout), e.ID, e.Type}
 	if e.Related != nil {
 		words = append(words, e.Related.ID)
 	}

@@ -136,7 +136,7 @@ func (l *listener) look(ctx context.Context) (status int, err error) {
 // find asks for pages, and returns what was not seen yet, the newest first.
 func (l *listener) find(ctx context.Context, since time.Time, sweep bool) (found []apiEvent, status int, err error) {
 	q := l.query()
-	q.Set("created[gte]", since.UTC().Format("2006-01-02T15:04:05.000Z"))
+	q.Set("created[gte]", since.UTC().Format(stripe.TimeLayout))
 	q.Set("limit", strconv.Itoa(listenPageEvents))
 	path := "/v2/core/events?" + q.Encode()
 	met := map[string]bool{}
