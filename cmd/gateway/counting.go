@@ -38,6 +38,10 @@ func (noWorker) Verdict(context.Context, usage.VerdictQuery) (usage.Verdict, err
 	return usage.Verdict{}, usage.ErrNotOwned
 }
 
+func (noWorker) Amounts(context.Context, []int32, usage.AmountsQuery) (usage.Amounts, error) {
+	return usage.Amounts{}, usage.ErrNotOwned
+}
+
 // sharing is whether a gateway that has just started still waits for its part of the usage topic. A group on Kafka takes
 // seconds to give its first member the partitions, and a synchronous request would be refused until then: such a gateway
 // is not ready yet. Later, partitions that move do not make it unready: events are taken as before.

@@ -9,7 +9,7 @@ import (
 	"tollgate/pkg/usage"
 )
 
-// question is one of the three that can be asked: of which path, how one partition of this process answers it, how two
+// question is one of the four that can be asked: of which path, how one partition of this process answers it, how two
 // answers become one, and what is wrong with one that came over the network.
 type question[Q, A any] struct {
 	path  string
@@ -22,10 +22,15 @@ var (
 	totals   = question[usage.Query, usage.Totals]{pathTotals, localTotals, mergeTotals, soundTotals}
 	fates    = question[usage.FateQuery, usage.Fate]{pathFate, localFate, mergeFates, soundFate}
 	verdicts = question[usage.VerdictQuery, usage.Verdict]{pathVerdict, localVerdict, mergeVerdicts, soundVerdict}
+	amounts  = question[usage.AmountsQuery, usage.Amounts]{pathAmounts, localAmounts, mergeAmounts, soundAmounts}
 )
 
 func localTotals(ctx context.Context, w Worker, partition int32, q usage.Query) (usage.Totals, error) {
 	return w.Totals(ctx, []int32{partition}, q)
+}
+
+func localAmounts(ctx context.Context, w Worker, partition int32, q usage.AmountsQuery) (usage.Amounts, error) {
+	return w.Amounts(ctx, []int32{partition}, q)
 }
 
 func localFate(ctx context.Context, w Worker, partition int32, q usage.FateQuery) (usage.Fate, error) {

@@ -22,11 +22,12 @@ type Worker interface {
 	Owned() []int32
 	// Damage is why none is run, or nil.
 	Damage() error
-	// Totals, Fate and Verdict answer for these partitions, or for the one of the query. The error is or wraps
+	// Totals, Fate, Verdict and Amounts answer for these partitions, or for the one of the query. The error is or wraps
 	// usage.ErrNotOwned when one of them is not run here.
 	Totals(ctx context.Context, partitions []int32, q usage.Query) (usage.Totals, error)
 	Fate(ctx context.Context, partitions []int32, q usage.FateQuery) (usage.Fate, error)
 	Verdict(ctx context.Context, q usage.VerdictQuery) (usage.Verdict, error)
+	Amounts(ctx context.Context, partitions []int32, q usage.AmountsQuery) (usage.Amounts, error)
 }
 
 const (

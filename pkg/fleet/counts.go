@@ -12,7 +12,7 @@ type counts struct {
 
 func newCounts(f *Fleet) counts {
 	r := f.cfg.Metrics
-	const asks, asksHelp = "tollgate_fleet_questions_total", "Questions about totals, fates and verdicts that this gateway put to the owners of partitions, by how they ended."
+	const asks, asksHelp = "tollgate_fleet_questions_total", "Questions about totals, fates, verdicts and amounts that this gateway put to the owners of partitions, by how they ended."
 	const turned, turnedHelp = "tollgate_fleet_turned_away_total", "Questions of other gateways that were not answered, by reason."
 	const faults, faultsHelp = "tollgate_fleet_faults_total", "What kept partitions from being announced, announcements from being read, or questions from arriving."
 	r.GaugeFunc("tollgate_fleet_partitions_away", "Partitions of the usage topic whose owner this gateway can not ask now.", func() float64 {

@@ -14,10 +14,11 @@
 // gives up with ErrOwnerAway.
 //
 //	asker                                    owner
-//	  Totals, Fate: all partitions
+//	  Totals, Fate, Amounts: all partitions
 //	  by owner, all at once  ── POST ──▶    /internal/usage/totals   {"partitions":[…],"query":{…}}
 //	                                        /internal/usage/fate
 //	                                        /internal/usage/verdict
+//	                                        /internal/usage/amounts
 //	  put together           ◀── 200 ──     {"partitions":[…],"answer":{…}}   the partitions that it covers
 //	                         ◀── 421 ──     {"error":"not_here", …}           none of them is run here
 //

@@ -139,6 +139,7 @@ type fakeWorker struct {
 	runs   map[int32]bool
 	totals map[int32]usage.Totals
 	fates  map[int32]usage.Fate
+	pages  map[int32]usage.Amounts
 	fault  error
 	damage error
 	slow   chan struct{} // answers wait until it is closed, if there is one
@@ -225,6 +226,16 @@ func (w *fakeWorker) Verdict(ctx context.Context, q usage.VerdictQuery) (usage.V
 		return usage.Verdict{}, err
 	}
 	return usage.Verdict{Outcome: usage.OutcomeNew, ReceivedMs: q.Offset}, nil
+}
+
+func (w *fakeWorker) Amounts(ctx context.Context, partitions []int32, _ usage.AmountsQuery) (usage.Amounts, error) {
+	partition := partitions[0] // a fleet asks for one at a time
+	if err := w.ask(ctx, partition); err != nil {
+		return usage.Amounts{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pages[partition], nil
 }
 
 func (w *fakeWorker) set(f func()) {

@@ -80,6 +80,16 @@ func (f *Fleet) Totals(ctx context.Context, q usage.Query) (usage.Totals, error)
 	return gather(ctx, f, totals, q, all)
 }
 
+// Amounts answers a query with the next customers of a meter, each with its exact total from all partitions. Whoever
+// asks for the next page asks anew: what was received meanwhile is in it. Errors are as for Totals.
+func (f *Fleet) Amounts(ctx context.Context, q usage.AmountsQuery) (usage.Amounts, error) {
+	all, err := f.all()
+	if err != nil {
+		return usage.Amounts{}, err
+	}
+	return gather(ctx, f, amounts, q, all)
+}
+
 // Fate tells what became of an identifier, from all partitions: of several answers the one that says most. Errors are
 // as for Totals.
 func (f *Fleet) Fate(ctx context.Context, q usage.FateQuery) (usage.Fate, error) {

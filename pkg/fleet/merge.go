@@ -14,6 +14,10 @@ func mergeTotals(q usage.Query, a, b usage.Totals) (usage.Totals, error) {
 	return usage.Merge(q, a, b), nil
 }
 
+func mergeAmounts(q usage.AmountsQuery, a, b usage.Amounts) (usage.Amounts, error) {
+	return usage.MergeAmounts(q, a, b), nil
+}
+
 func mergeFates(_ usage.FateQuery, a, b usage.Fate) (usage.Fate, error) {
 	return usage.MergeFates(a, b), nil
 }
@@ -29,6 +33,21 @@ func soundTotals(_ usage.Query, t usage.Totals) error {
 		if _, err := meterevent.ParseDecimal([]byte(w.Value)); err != nil || w.EndMs <= w.StartMs {
 			return fmt.Errorf("a total of %q from %d to %d", w.Value, w.StartMs, w.EndMs)
 		}
+	}
+	return nil
+}
+
+// soundAmounts refuses likewise a page that is out of order, or longer than was asked for: customers would be left out.
+func soundAmounts(q usage.AmountsQuery, a usage.Amounts) error {
+	after := q.After
+	for _, c := range a.Customers {
+		if _, err := meterevent.ParseDecimal([]byte(c.Value)); err != nil || usage.CompareCustomers(c.Customer, after) <= 0 {
+			return fmt.Errorf("a total of %q of %q behind %q", c.Value, c.Customer, after)
+		}
+		after = c.Customer
+	}
+	if len(a.Customers) > q.Limit || a.More && len(a.Customers) == 0 {
+		return fmt.Errorf("a page of %d of %d customers, and more: %v", len(a.Customers), q.Limit, a.More)
 	}
 	return nil
 }

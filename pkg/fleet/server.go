@@ -32,6 +32,7 @@ func (f *Fleet) serve() {
 	mux.HandleFunc("POST "+pathTotals, answer(f, totals))
 	mux.HandleFunc("POST "+pathFate, answer(f, fates))
 	mux.HandleFunc("POST "+pathVerdict, answer(f, verdicts))
+	mux.HandleFunc("POST "+pathAmounts, answer(f, amounts))
 	f.server = &http.Server{
 		Handler:           f.known(mux),
 		ReadHeaderTimeout: 5 * time.Second,

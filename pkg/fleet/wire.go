@@ -12,10 +12,12 @@ const (
 	pathTotals  = "/internal/usage/totals"
 	pathFate    = "/internal/usage/fate"
 	pathVerdict = "/internal/usage/verdict"
+	pathAmounts = "/internal/usage/amounts"
 
 	// requestBytesMax is several times a query and the numbers of 4,096 partitions.
 	requestBytesMax = 64 << 10
-	// answerBytesMax is several times ten thousand windows with long values.
+	// answerBytesMax is several times ten thousand windows with long values, and more than a page of customers with long
+	// names.
 	answerBytesMax = 8 << 20
 )
 

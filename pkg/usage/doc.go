@@ -11,7 +11,8 @@
 //
 //	w, err := usage.Open(usage.Config{Log: log, Topic: "tollgate.usage", Group: "tollgate.usage-worker", Control: c, Dir: dir})
 //	go w.Run(ctx)
-//	totals, err := w.Totals(ctx, nil, usage.Query{…})
+//	totals, err := w.Totals(ctx, nil, usage.Query{…})        // of a customer
+//	page, err := w.Amounts(ctx, nil, usage.AmountsQuery{…})  // of all customers of a meter
 //
 // What is refused is reported to Config.Events: by meter, in windows of ten seconds of receipt, each event in exactly one
 // report, whoever runs the partition and whatever is read again. Why this holds is in docs/adr/0031.

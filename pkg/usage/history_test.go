@@ -313,6 +313,7 @@ func (h *history) check() {
 			for range 3 {
 				h.checkTotals(name)
 			}
+			h.checkAmounts(name)
 		}
 	}
 	for range 20 {

@@ -153,22 +153,34 @@ func (p *partition) totals(q *Query, m *control.Meter) (Totals, error) {
 	if m == nil || st.Hour == noHour || q.StartMs >= q.EndMs {
 		return t, nil
 	}
-	r := query{Query: q, p: p, m: m, from: snapshot, clock: st.ClockMs, floor: st.minuteFloor(), series: appendSeries(nil, m.ID, []byte(q.Customer))}
-	// There is nothing before what is kept, nor after what is taken.
-	from := max(q.StartMs, floorTo(st.ClockMs, dayMs)-(totalDays+2*periodDays)*dayMs)
-	to := min(q.EndMs, floorTo(st.ClockMs, dayMs)+2*dayMs)
-	if keepsEvents(m) {
+	r, from, to := p.query(q, m, snapshot, &st)
+	r.series = appendSeries(nil, m.ID, []byte(q.Customer))
+	if err := r.addUp(from, to); err != nil {
+		return Totals{}, err
+	}
+	t.Windows = r.out
+	t.page(q)
+	return t, nil
+}
+
+// query begins an answer from a view of the store, for a series to be named. There is nothing before what is kept, nor
+// after what is taken, so that only times from from on and before to are looked at.
+func (p *partition) query(q *Query, m *control.Meter, snapshot *pebble.Snapshot, st *state) (r query, from, to int64) {
+	r = query{Query: q, p: p, m: m, from: snapshot, clock: st.ClockMs, floor: st.minuteFloor()}
+	from = max(q.StartMs, floorTo(st.ClockMs, dayMs)-(totalDays+2*periodDays)*dayMs)
+	to = min(q.EndMs, floorTo(st.ClockMs, dayMs)+2*dayMs)
+	return r, from, to
+}
+
+// addUp answers for the series.
+func (r *query) addUp(from, to int64) (err error) {
+	if keepsEvents(r.m) {
 		err = r.events(from, to)
 	} else {
 		err = r.sums(from, to)
 	}
-	if err != nil {
-		return Totals{}, err
-	}
 	r.finish()
-	t.Windows = r.out
-	t.page(q)
-	return t, nil
+	return err
 }
 
 // view is the store as of the last flush, with the state that belongs to it. The caller closes it.
