@@ -112,23 +112,32 @@ func (a *answer) read(body []byte) {
 func answerOf(err error) *answer {
 	a := &answer{status: http.StatusOK, valid: true}
 	var known *stripe.Error
+	var raw *stripe.V2RawError // of v2, whose other errors have types of their own
 	var session *stripe.TemporarySessionExpiredError
+	var rate *stripe.RateLimitError
 	switch {
 	case err == nil:
 	case errors.As(err, &session):
 		a.status, a.kind, a.message = http.StatusUnauthorized, sessionExpired, session.Error()
+	case errors.As(err, &rate):
+		a.status, a.kind, a.code, a.message = http.StatusTooManyRequests, string(rate.Type), rate.Code, rate.Message
+		if rate.LastResponse != nil {
+			a.header = rate.LastResponse.Header
+		}
 	case errors.As(err, &known) && known.HTTPStatusCode != 0:
 		a.status, a.kind, a.code, a.message = known.HTTPStatusCode, string(known.Type), string(known.Code), known.Msg
 		if known.LastResponse != nil {
 			a.header = known.LastResponse.Header
 		}
 		a.valid = a.kind != "" || a.code != ""
+	case errors.As(err, &raw) && raw.HTTPStatusCode != 0:
+		a.status, a.code, a.message = raw.HTTPStatusCode, raw.Code, raw.Message
+		if raw.Type != nil {
+			a.kind = string(*raw.Type)
+		}
+		a.valid = a.kind != "" || a.code != ""
 	default:
 		a.err = err
-		var rate *stripe.RateLimitError
-		if errors.As(err, &rate) {
-			a.err, a.status = nil, http.StatusTooManyRequests
-		}
 	}
 	return a
 }

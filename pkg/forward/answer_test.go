@@ -1,9 +1,13 @@
 package forward
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestWhatAnAnswerMeansForWhatWasSent(t *testing.T) {
@@ -54,5 +58,51 @@ func TestWhatAnAnswerMeansForWhatWasSent(t *testing.T) {
 	}
 	if got := mean(toStream, &answer{status: 200, valid: true, err: errors.New("cut off")}); got != undetermined {
 		t.Errorf("an answer that was cut off is %s", meaningNames[got])
+	}
+}
+
+// always answers the same.
+type always struct {
+	status int
+	body   string
+}
+
+func (a always) RoundTrip(r *http.Request) (*http.Response, error) {
+	h := http.Header{"Content-Type": {"application/json"}, "Retry-After": {"7"}}
+	return &http.Response{StatusCode: a.status, Header: h, Body: io.NopCloser(strings.NewReader(a.body)), Request: r}, nil
+}
+
+// The official client has several types of errors, and none for some: none of them may look like an answer that was lost.
+func TestWhatTheOfficialClientReturnsMeansWhatStripeAnswered(t *testing.T) {
+	body := func(kind, code string) string {
+		return `{"error":{"type":"` + kind + `","code":"` + code + `","message":"x"}}`
+	}
+	for _, c := range []struct {
+		status int
+		body   string
+		want   meaning
+	}{
+		{200, `{"object":"v2.billing.meter_event_adjustment"}`, delivered},
+		{400, body("invalid_request_error", "invalid_fields"), refused},
+		{400, `{"error":{"code":"invalid_fields","message":"x"}}`, refused},
+		{400, body("idempotency_error", ""), again},
+		{401, body("invalid_request_error", "invalid_api_key"), blocked},
+		{401, body("temporary_session_expired", "x"), expired},
+		{403, body("invalid_request_error", "x"), blocked},
+		{409, body("invalid_request_error", "x"), again},
+		{429, body("rate_limit", "rate_limit"), slowDown},
+		{429, body("invalid_request_error", "x"), slowDown},
+		{500, body("api_error", "x"), undetermined},
+		{502, `<html>`, undetermined},
+	} {
+		cfg := Config{Transport: always{c.status, c.body}}.withDefaults()
+		s := newSender(&cfg, newCounts(nil), "acct_a", Business{StripeKey: "sk_test_1", APIBase: "http://stripe.test"})
+		a := s.cancelOne(context.Background(), &parcel{cancel: true, name: "calls", identifier: "a"})
+		if got := mean(toAdjustments, a); got != c.want {
+			t.Errorf("%d %s is %s instead of %s", c.status, c.body, meaningNames[got], meaningNames[c.want])
+		}
+		if c.body == body("rate_limit", "rate_limit") && a.retryAfter() != 7*time.Second {
+			t.Errorf("the pause that was asked for is %v", a.retryAfter())
+		}
 	}
 }
