@@ -22,15 +22,16 @@ type Dead struct {
 	Kind      string `json:"kind"` // event, rollup, adjustment
 	EventName string `json:"event_name"`
 	// Identifier is the event's; of an adjustment, that of the event to cancel.
-	Identifier string          `json:"identifier"`
-	Partition  int32           `json:"partition"`
-	Offset     int64           `json:"offset"` // of the first record that it is of
-	Records    int             `json:"records"`
-	Timestamp  string          `json:"timestamp,omitempty"`
-	Payload    json.RawMessage `json:"payload,omitempty"`
-	Reason     string          `json:"reason"`
-	Answer     *DeadAnswer     `json:"answer,omitempty"`
-	At         string          `json:"at"`
+	Identifier string `json:"identifier"`
+	Partition  int32  `json:"partition"`
+	Offset     int64  `json:"offset"` // of the first record that it is of
+	Records    int    `json:"records"`
+	// Timestamp and Payload are the event's; of an adjustment, those of the event to cancel, where the log still has it.
+	Timestamp string          `json:"timestamp,omitempty"`
+	Payload   json.RawMessage `json:"payload,omitempty"`
+	Reason    string          `json:"reason"`
+	Answer    *DeadAnswer     `json:"answer,omitempty"`
+	At        string          `json:"at"`
 }
 
 // DeadAnswer is what Stripe said.

@@ -26,16 +26,9 @@ func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(l
 			return err
 		}
 	}
-	targets := make([]int64, f.cfg.Log.Partitions(f.cfg.UsageTopic))
-	if len(targets) == 0 {
-		return fmt.Errorf("forward: not drained: the log has not said what partitions %s has: %w", f.cfg.UsageTopic, f.cfg.Log.Ready())
-	}
-	for n := range targets {
-		_, next, err := f.cfg.Log.Bounds(ctx, f.cfg.UsageTopic, int32(n))
-		if err != nil {
-			return err
-		}
-		targets[n] = next
+	targets, err := f.ends(ctx)
+	if err != nil {
+		return fmt.Errorf("forward: not drained: %w", err)
 	}
 	f.drains.Add(1)
 	defer f.drains.Add(-1)
@@ -55,19 +48,43 @@ func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(l
 	}
 }
 
+// ends are the ends of all partitions of the usage topic.
+func (f *Forwarder) ends(ctx context.Context) ([]int64, error) {
+	ends := make([]int64, f.cfg.Log.Partitions(f.cfg.UsageTopic))
+	if len(ends) == 0 {
+		return nil, fmt.Errorf("the log has not said what partitions %s has: %w", f.cfg.UsageTopic, f.cfg.Log.Ready())
+	}
+	for n := range ends {
+		_, next, err := f.cfg.Log.Bounds(ctx, f.cfg.UsageTopic, int32(n))
+		if err != nil {
+			return nil, err
+		}
+		ends[n] = next
+	}
+	return ends, nil
+}
+
 // lacking names a lane whose cursor is before its partition's target.
 func (f *Forwarder) lacking(targets []int64) string {
-	cursors := f.board.all()
 	for s := range f.senders {
-		for n, target := range targets {
-			key := laneKey(s, int32(n))
-			switch c := cursors[key]; {
-			case target == 0:
-			case c == nil:
-				return key + " has not begun"
-			case c.Next < target:
-				return fmt.Sprintf("%s is at %d of %d", key, c.Next, target)
-			}
+		if lane := f.lackingOf(s, targets); lane != "" {
+			return lane
+		}
+	}
+	return ""
+}
+
+// lackingOf names a lane of one business likewise.
+func (f *Forwarder) lackingOf(s scope, targets []int64) string {
+	cursors := f.board.all()
+	for n, target := range targets {
+		key := laneKey(s, int32(n))
+		switch c := cursors[key]; {
+		case target == 0:
+		case c == nil:
+			return key + " has not begun"
+		case c.Next < target:
+			return fmt.Sprintf("%s is at %d of %d", key, c.Next, target)
 		}
 	}
 	return ""

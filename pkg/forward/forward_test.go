@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tollgate/pkg/meterevent"
 	"tollgate/pkg/thinevent"
 	"tollgate/test/fakestripe"
 )
@@ -248,58 +247,6 @@ func TestABusinessStaysBelowItsLimit(t *testing.T) {
 		st := w.fake.State(fakestripe.Account{Business: "acct_a"})
 		if took := time.Since(begun); st.RateLimited > 0 || st.SessionRateMax > 1000 || took > 13*time.Second {
 			t.Errorf("it took %v; %d a second at most, refused %d times", took, st.SessionRateMax, st.RateLimited)
-		}
-		l.kill()
-	})
-}
-
-func TestReconcilingFindsWhatIsLackingAndWhy(t *testing.T) {
-	amount := func(meter, customer, value string) Amount {
-		d, err := meterevent.ParseDecimal([]byte(value))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return Amount{meter, customer, d}
-	}
-	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
-	c := &Comparison{
-		Ours:   []Amount{amount("calls", "same", "1.50"), amount("calls", "dead", "10"), amount("calls", "lost", "3"), amount("hits", "dead", "2")},
-		Theirs: []Amount{amount("calls", "same", "1.5"), amount("calls", "dead", "7.5"), amount("calls", "more", "1")},
-		Meters: simMetersByName(), From: at, To: at.Add(time.Hour),
-		Dead: []Dead{
-			{Kind: kindEvent, EventName: "calls", Reason: reasonRefused, Answer: &DeadAnswer{400, "archived_meter", ""}, Timestamp: at.Format(timeForm), Payload: []byte(`{"stripe_customer_id":"dead","value":"2.5"}`)},
-			{Kind: kindEvent, EventName: "calls", Reason: reasonRefused, Timestamp: at.Add(time.Hour).Format(timeForm), Payload: []byte(`{"stripe_customer_id":"lost","value":"3"}`)},
-			{Kind: kindEvent, EventName: "hits", Reason: reasonTooOld, Timestamp: at.Format(timeForm), Payload: []byte(`{"stripe_customer_id":"dead","value":"9"}`)},
-		},
-	}
-	got := fmt.Sprintf("%+v", Reconcile(c))
-	want := "[{EventName:calls Customer:dead Ours:10 Theirs:7.5 Missing:2.5 Explained:[{Reason:refused: archived_meter Value:2.5}] Drift: InFlight:false}" +
-		" {EventName:calls Customer:lost Ours:3 Theirs:0 Missing:3 Explained:[] Drift:3 InFlight:false}" +
-		" {EventName:calls Customer:more Ours:0 Theirs:1 Missing:-1 Explained:[] Drift:-1 InFlight:false}" +
-		" {EventName:hits Customer:dead Ours:2 Theirs:0 Missing:2 Explained:[{Reason:timestamp_too_old Value:1}] Drift:1 InFlight:false}]"
-	if got != want {
-		t.Errorf("%s\ninstead of\n%s", got, want)
-	}
-	c.InFlight = true
-	for _, d := range Reconcile(c) {
-		if d.Unexplained() != (d.Customer == "more") {
-			t.Errorf("while some are in flight: %+v", d)
-		}
-	}
-}
-
-func TestSummariesAreFetchedAsStripeHasThem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := small(t, nil, "acct_a")
-		for n := range 30 {
-			w.send("acct_a", fmt.Sprint("id-", n), fmt.Sprint("cus_", n%2), int64(n))
-		}
-		l := w.live("g")
-		w.drain(l)
-		from := time.Now().Truncate(time.Hour)
-		got, err := l.f.Summaries(context.Background(), "acct_a", map[string][]string{"calls": {"cus_0", "cus_1"}}, from.Add(-time.Hour), from.Add(time.Hour))
-		if err != nil || len(got) != 2 || text(got[0].Value) != "210" || text(got[1].Value) != "225" {
-			t.Errorf("%+v: %v", got, err)
 		}
 		l.kill()
 	})

@@ -26,6 +26,8 @@ type Forwarder struct {
 
 	mu   sync.Mutex
 	taps map[int32]*tap // guarded by mu
+
+	drifts drifts
 }
 
 // Open begins to read the cursors.

@@ -34,6 +34,8 @@ type lane struct {
 	writer    string
 	tidied    bool
 
+	looking sync.Mutex // held by a request of the lane that uses view
+
 	mu    sync.Mutex
 	state laneState // guarded by mu
 }

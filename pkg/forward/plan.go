@@ -33,7 +33,8 @@ func (i *item) bytes() int {
 // parcel is one thing to be sent: an event, several as one, or a cancel.
 type parcel struct {
 	cancel      bool
-	rolled      int // events and cancels in it; 0: it is one event as it came
+	other       int64 // of a cancel, the offset of the event that it takes out
+	rolled      int   // events and cancels in it; 0: it is one event as it came
 	offset      int64
 	receivedMs  int64 // the oldest
 	timestampMs int64
@@ -143,6 +144,7 @@ func (b *batch) one(i *item, reason string) {
 	p := parcel{cancel: i.cancel, offset: i.offset, receivedMs: i.receivedMs, timestampMs: i.timestampMs, name: i.name, identifier: i.identifier, payload: i.payload, reason: reason}
 	b.bytes += i.bytes()
 	if i.cancel {
+		p.other = i.other
 		b.undo = append(b.undo, p)
 		return
 	}

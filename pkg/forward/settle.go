@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // decide makes a range durable before anything of it is sent.
@@ -136,7 +137,11 @@ func (l *lane) request(ctx context.Context, parcels []parcel, t try) error {
 	}
 	var dead []*Dead
 	if err := l.s.deliver(ctx, parcels, t, func(a setAside) {
-		dead = append(dead, l.f.deadLetter(l.s.scope, l.t.partition, a))
+		d := l.f.deadLetter(l.s.scope, l.t.partition, a)
+		if a.parcel.cancel {
+			l.describe(ctx, d, a.parcel.other)
+		}
+		dead = append(dead, d)
 	}); err != nil {
 		return err
 	}
@@ -149,4 +154,16 @@ func (l *lane) request(ctx context.Context, parcels []parcel, t try) error {
 		l.f.cfg.Notify(Notice{What: SetAside, Business: l.s.scope.String(), Detail: d.Kind + " " + d.Identifier + " of " + d.EventName + ": " + d.Reason})
 	}
 	return nil
+}
+
+// describe puts into a cancel's letter what was to be cancelled, so that it can be said whose total it is in. Where the
+// log has lost that, the letter goes without. Requests of a range come here at once, while the lane itself waits for them.
+func (l *lane) describe(ctx context.Context, d *Dead, event int64) {
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	i, err := l.t.one(ctx, l.view, l.s.scope, event)
+	if err != nil || i == nil {
+		return
+	}
+	d.Payload, d.Timestamp = i.payload, time.UnixMilli(i.timestampMs).UTC().Format(timeForm)
 }

@@ -430,5 +430,3 @@ func TestStripesTotalsAreTheModelsWhateverFails(t *testing.T) {
 		})
 	}
 }
-
-func simMetersByName() map[string]*control.Meter { return simMeters }
