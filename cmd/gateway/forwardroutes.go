@@ -41,6 +41,7 @@ func (g *gateway) forwardRoutes(mux *http.ServeMux) {
 	route("GET "+pathDead, listDead)
 	route("POST "+pathRetry, retryDead)
 	route("POST "+pathDrain, g.waitForDrain)
+	route("POST "+pathReconcile, g.reconcile)
 }
 
 // adminFault is the body of an answer that is not 200.

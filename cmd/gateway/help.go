@@ -70,6 +70,9 @@ gateway forward dead retry --business acct_demo --refused     # after what was m
 	"gateway drain": `
 gateway drain
 gateway drain --before 2026-12-01T00:00:00Z --timeout 1h`,
+	"gateway reconcile": `
+gateway reconcile --business acct_demo --from 2026-11-01 --to 2026-12-01     # after gateway drain
+gateway reconcile --business acct_demo --from 2026-11-01 --to 2026-12-01 --meter api_requests --customer cus_123 --format csv`,
 	"gateway health": `
 gateway health
 gateway health --live --admin-listen 127.0.0.1:9090`,

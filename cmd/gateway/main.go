@@ -33,7 +33,7 @@ const (
 	exitFailed = 1 // it ran and failed: a fault of disk or network, a drain that did not finish in time
 	exitUsage  = 2 // it did not run: flags or configuration are wrong
 	exitForced = 3 // a second signal cut the drain short
-	// gateway fate and gateway events have codes of their own: exitNotFound, exitUnknown.
+	// Commands that ask a running gateway have codes of their own: exitNotFound, exitUnknown.
 )
 
 // Main is one run of the program.
@@ -61,6 +61,7 @@ type commandLine struct {
 	Listen      listenCommand      `cmd:"" help:"Print thin events of a running gateway as they come, and forward them: a developer's loop."`
 	Forward     forwardCommand     `cmd:"" help:"Look at what could not be brought to Stripe, or send it again."`
 	Drain       drainCommand       `cmd:"" help:"Wait until everything received before a time is at Stripe or set aside: what to run before invoices close."`
+	Reconcile   reconcileCommand   `cmd:"" help:"Compare what a running gateway has counted with what Stripe has, by meter and customer."`
 	Health      healthCommand      `cmd:"" help:"Ask a running gateway whether it is ready; for container health checks."`
 	Version     versionCommand     `cmd:"" help:"Print the version and exit."`
 }
