@@ -134,8 +134,10 @@ func TestWhatWasForwardedIsReconciled(t *testing.T) {
 	}
 	hour := time.Now().UTC().Truncate(time.Hour)
 	ask := func(args ...string) (int, string, string) {
-		return runMain(append([]string{"reconcile", "--admin-listen", admin, "--business", "acct_demo",
-			"--from", hour.Add(-time.Hour).Format(time.RFC3339), "--to", hour.Add(2 * time.Hour).Format(time.RFC3339), "--format", "json"}, args...)...)
+		return runMain(append([]string{
+			"reconcile", "--admin-listen", admin, "--business", "acct_demo",
+			"--from", hour.Add(-time.Hour).Format(time.RFC3339), "--to", hour.Add(2 * time.Hour).Format(time.RFC3339), "--format", "json",
+		}, args...)...)
 	}
 	const onlyHere = `{"event_name":"only_here","customer":"","ours":"","theirs":"","missing":"","explained":[{"reason":"meter_not_at_stripe","value":""}]}` + "\n"
 	if code, out, errs := ask("--customer", "cus_9"); code != exitOK || out != onlyHere || !strings.Contains(errs, "2 meters with 5 customers were compared; 1 differ, 0 of them for no known reason") {
