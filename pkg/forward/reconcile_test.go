@@ -273,6 +273,76 @@ func TestATotalThatKeepsChangingIsLate(t *testing.T) {
 	})
 }
 
+// A total that changed once while both were asked is asked for again: behind the change there may be drift.
+func TestDriftIsFoundBehindATotalThatChangesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p := compared(t, nil)
+		w.send("acct_a", "a", "cus_1", 5)
+		p.answers["cus_1"] = summaryOf("1")
+		l := w.live("g")
+		w.drain(l)
+		n := 0
+		source := modelled{w, func() {
+			if n++; n == 1 {
+				w.send("acct_a", "b", "cus_1", 2)
+			}
+		}}
+		if got, _ := w.compare(l, func(c *Comparison) { c.Ours = source }); !slices.Equal(got, []string{"cus_1 1 of 7 [] 6"}) {
+			t.Errorf("%v", got)
+		}
+		l.kill()
+	})
+}
+
+// A worker that is behind what Stripe was asked about may lack an event that is there.
+func TestATotalThatMayLackEventsIsNoDrift(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p := compared(t, nil)
+		w.send("acct_a", "a", "cus_1", 5)
+		p.answers["cus_1"] = summaryOf("6")
+		l := w.live("g")
+		w.drain(l)
+		got, _ := w.compare(l, func(c *Comparison) { c.Ours = outdated{modelled{w: w}} })
+		if !slices.Equal(got, []string{"cus_1 6 of 5 [{late -1}] "}) {
+			t.Errorf("%v", got)
+		}
+		l.kill()
+	})
+}
+
+// outdated is as of a minute ago.
+type outdated struct{ modelled }
+
+func (b outdated) Totals(ctx context.Context, q usage.Query) (usage.Totals, error) {
+	t, err := b.modelled.Totals(ctx, q)
+	t.AsOfMs -= 60_000
+	return t, err
+}
+
+func TestADeadLetterExplainsItsValueOnceAndNotWhenItWasSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p := compared(t, nil)
+		w.send("acct_a", "bad", "cus_1", 5)
+		w.send("acct_a", "fine", "cus_1", 4)
+		p.RoundTripper = picky{w.fake.Transport()}
+		p.answers["cus_1"] = summaryOf("1")
+		l := w.live("g")
+		w.drain(l)
+		if got, _ := w.compare(l, nil); !slices.Equal(got, []string{"cus_1 1 of 9 [{refused: invalid_fields 5}] 3"}) {
+			t.Errorf("%v", got)
+		}
+		p.RoundTripper = w.fake.Transport()
+		if settled, _, err := l.f.Retry(context.Background(), "acct_a", w.dead(l)[0].ID()); settled != 1 || err != nil {
+			t.Error(settled, err)
+		}
+		p.answers["cus_1"] = summaryOf("4")
+		if got, _ := w.compare(l, nil); !slices.Equal(got, []string{"cus_1 4 of 9 [] 5"}) {
+			t.Errorf("%v", got)
+		}
+		l.kill()
+	})
+}
+
 func TestSummariesThatFollowWithADelayAreWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, p := compared(t, nil)
@@ -320,8 +390,9 @@ func TestManyCustomersAreAskedAboutOnceAtThePaceThatStripeAllows(t *testing.T) {
 			t.Errorf("progress: %v", progress)
 		}
 		w.fake.SetLimits(fakestripe.Limits{Calls: 10})
-		if got, _ := w.compare(l, nil); len(got) > 0 || asked() != 2*customers || w.fake.State(fakestripe.Account{Business: "acct_a"}).RateLimited == 0 {
-			t.Errorf("%v, %d asked", got, asked())
+		got, _ := w.compare(l, nil)
+		if limited := w.fake.State(fakestripe.Account{Business: "acct_a"}).RateLimited; len(got) > 0 || asked() != 2*customers || limited == 0 || limited > customers/2 {
+			t.Errorf("%v, %d asked, %d times it was too fast", got, asked(), limited)
 		}
 		l.kill()
 	})
