@@ -219,6 +219,13 @@ func (r *comparing) wrong(m *control.Meter) string {
 	wanted := meterOf(theirs)
 	held := *m
 	held.Active = true
+	switch rolled := r.f.cfg.Rollup > 0 && m.Formula == control.Count && !replaces(m); {
+	case rolled && wanted.Formula == control.Count:
+		return reasonMetersDiffer + ": a count that is rolled up is sent as a number, and Stripe's meter counts the events: it has to be a sum there"
+	case rolled:
+		held.Formula = control.Sum
+		defaultTo(&held.ValueKey, "value")
+	}
 	if text := difference(&held, &wanted); text != "" {
 		return reasonMetersDiffer + ": " + text
 	}

@@ -432,6 +432,32 @@ func TestAMeterThatStripeHasNotOrOtherwiseIsSaidToBe(t *testing.T) {
 	})
 }
 
+func TestACountThatIsRolledUpIsComparedWithASum(t *testing.T) {
+	for formula, want := range map[string]string{"sum": "", "count": "it has to be a sum there"} {
+		synctest.Test(t, func(t *testing.T) {
+			w, _ := compared(t, func(c *Config) { c.Rollup = time.Minute })
+			wanted := control.NewMeter{DisplayName: "hits", EventName: "hits", Formula: control.Count, CustomerKey: "stripe_customer_id", ValueKey: "value"}
+			if _, err := w.cfg.Control.Propose(context.Background(), control.Change{Business: "acct_a", Create: &wanted}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.fake.CreateMeter(fakestripe.Account{Business: "acct_a"}, fakestripe.Meter{EventName: "hits", Formula: formula}); err != nil {
+				t.Fatal(err)
+			}
+			for n := range 10 {
+				e := sent{business: "acct_a", meter: simMeters["hits"], customer: "cus_1", identifier: fmt.Sprint("id-", n), value: 7, atMs: time.Now().UnixMilli()}
+				w.event(&e, false)
+			}
+			l := w.live("g")
+			w.drain(l)
+			got, done := w.compare(l, nil)
+			if done.Meters != 2 || done.Drift != 0 || (want == "") != (len(got) == 0) || !strings.Contains(fmt.Sprint(got), want) {
+				t.Errorf("%s: %v %+v", formula, got, done)
+			}
+			l.kill()
+		})
+	}
+}
+
 func TestAComparisonThatCanNotBeMadeSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, p := compared(t, func(c *Config) {

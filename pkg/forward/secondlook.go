@@ -75,6 +75,8 @@ func (r *comparing) awaitSent(ctx context.Context) (waiting string, err error) {
 	if err != nil {
 		return "", err
 	}
+	r.f.drains.Add(1) // so that lanes that have little to send say sooner how far they are
+	defer r.f.drains.Add(-1)
 	for {
 		if waiting = r.f.lackingOf(r.s.scope, ends); waiting == "" || r.patience <= 0 {
 			return waiting, nil
