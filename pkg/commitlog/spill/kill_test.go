@@ -3,6 +3,7 @@ package spill
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -19,31 +20,41 @@ import (
 	kafkatest "tollgate/test/kafka"
 )
 
-// The environment by which a test process becomes the gateway that is to be killed: brokers, directory, and the round, or
+// The environment by which a test process becomes the gateway that is to be killed: broker, directory, and the round, or
 // "drain" to end when all is in Kafka.
 const (
-	childBrokers = "SPILL_CHILD_BROKERS"
-	childDir     = "SPILL_CHILD_DIR"
-	childRound   = "SPILL_CHILD_ROUND"
+	childBroker = "SPILL_CHILD_BROKER"
+	childDir    = "SPILL_CHILD_DIR"
+	childRound  = "SPILL_CHILD_ROUND"
 )
 
-// TestChild is no test but the process that TestKillsOfGatewayAndBroker runs.
-func TestChild(t *testing.T) {
-	brokers := os.Getenv(childBrokers)
-	if brokers == "" {
-		t.Skip("SKIPPED: only of use as a child of TestKillsOfGatewayAndBroker")
+// TestMain turns the test binary into that gateway when child asks for it.
+func TestMain(m *testing.M) {
+	broker := os.Getenv(childBroker)
+	if broker == "" {
+		os.Exit(m.Run())
 	}
-	log := openOn(t, []string{brokers}, os.Getenv(childDir), loadTopic, loadPartitions)
-	round := os.Getenv(childRound)
-	if round == "drain" {
-		for log.State().Mode != Direct || log.State().Bytes > 0 {
-			time.Sleep(10 * time.Millisecond)
+	log, err := openLog([]string{broker}, os.Getenv(childDir), loadTopic, loadPartitions, func(n Notice) {
+		if n.Kind == NoticeResent || n.Kind == NoticeStuck {
+			panic(fmt.Sprintf("partition %d: %s: %s", n.Partition, n.Kind, n.Text))
 		}
-		if err := log.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return
+	})
+	if err != nil {
+		panic(err)
 	}
+	if round := os.Getenv(childRound); round != "drain" {
+		appendForEver(log, round)
+	}
+	for log.State().Mode != Direct || log.State().Bytes > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := log.Close(context.Background()); err != nil {
+		panic(err)
+	}
+}
+
+// appendForEver says on standard output what was acknowledged.
+func appendForEver(log *Log, round string) {
 	var mu sync.Mutex
 	for n := 0; ; n++ {
 		for p := range int32(loadPartitions) {
@@ -68,8 +79,8 @@ func TestChild(t *testing.T) {
 // child starts a gateway.
 func child(t *testing.T, broker, dir, round string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
-	c := exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.timeout=5m")
-	c.Env = append(os.Environ(), childBrokers+"="+broker, childDir+"="+dir, childRound+"="+round)
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), childBroker+"="+broker, childDir+"="+dir, childRound+"="+round)
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
 	if err := c.Start(); err != nil {
@@ -113,7 +124,7 @@ func TestKillsOfGatewayAndBroker(t *testing.T) {
 		for lines.Scan() {
 			var p int
 			rest, ok := strings.CutPrefix(lines.Text(), "acked ")
-			if strings.Contains(rest, "FAIL") {
+			if strings.HasPrefix(lines.Text(), "panic") {
 				t.Fatalf("round %d: %s", round, out)
 			}
 			rest, whole := strings.CutSuffix(rest, " .")

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"tollgate/internal/vfs"
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/commitlog/journal"
 )
@@ -27,12 +29,18 @@ func Open(cfg Config) (*Log, error) {
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.counts.register(cfg.Metrics, l) // before anything counts
-	partitions, err := l.partitionsOnDisk()
-	if err != nil {
+	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("spill: %w", err)
 	}
-	if partitions == 0 {
+	topic, partitions, err := onDisk(cfg.FS, cfg.Dir)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("spill: %w", err)
+	case partitions == 0:
 		partitions = cfg.Kafka.Partitions(cfg.Topic)
+	case topic != cfg.Topic:
+		return nil, fmt.Errorf("spill: %s holds records of topic %s, and it is to spill %s: drain it as what it was made for, and then move the folder away",
+			cfg.Dir, topic, cfg.Topic)
 	}
 	if partitions > 0 {
 		if err := l.begin(partitions); err != nil {
@@ -44,23 +52,63 @@ func Open(cfg Config) (*Log, error) {
 	return l, nil
 }
 
-// partitionsOnDisk is how many partitions the journal was opened with, 0 when it never was.
-func (l *Log) partitionsOnDisk() (n int, err error) {
-	if err := l.cfg.FS.MkdirAll(l.cfg.Dir); err != nil {
-		return 0, err
-	}
-	entries, err := l.cfg.FS.ReadDir(l.cfg.Dir)
+// onDisk is the topic and the number of partitions that a directory's journal was opened with, 0 when it never was.
+func onDisk(fs vfs.FS, dir string) (topic string, partitions int, err error) {
+	entries, err := fs.ReadDir(dir)
 	for _, e := range entries {
-		number, ok := strings.CutPrefix(e.Name, l.cfg.Topic+"-")
-		if i, err := strconv.Atoi(number); ok && err == nil && e.Dir {
-			n = max(n, i+1)
+		at := strings.LastIndexByte(e.Name, '-')
+		if !e.Dir || at < 0 || e.Name[:at] == cursorTopic {
+			continue
+		}
+		if i, err := strconv.Atoi(e.Name[at+1:]); err == nil {
+			topic, partitions = e.Name[:at], max(partitions, i+1)
 		}
 	}
-	return n, err
+	return topic, partitions, err
 }
 
-// begin opens the journal and takes up what it holds.
-func (l *Log) begin(partitions int) (err error) {
+// Left is what an earlier process has left in a directory.
+type Left struct {
+	Topic string
+	Bytes int64 // that are not known to be in Kafka
+}
+
+// Waiting tells what waits in a directory, for a caller who would go on without a spill. The directory need not exist; like
+// Open, it takes a lock of the caller's.
+func Waiting(fs vfs.FS, dir string) (Left, error) {
+	topic, partitions, err := onDisk(fs, dir)
+	if errors.Is(err, iofs.ErrNotExist) || err == nil && partitions == 0 {
+		return Left{}, nil
+	}
+	if err != nil {
+		return Left{}, fmt.Errorf("spill: %w", err)
+	}
+	l := &Log{cfg: Config{Topic: topic, Dir: dir, FS: fs}.withDefaults()}
+	if err := l.openJournal(partitions); err != nil {
+		return Left{}, err
+	}
+	return Left{topic, l.bytes}, l.journal.Close(context.Background())
+}
+
+// begin opens the journal and drains what it holds.
+func (l *Log) begin(partitions int) error {
+	if err := l.openJournal(partitions); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unusable = nil
+	for _, p := range l.partitions {
+		if p.mode == spilling {
+			l.running.Go(p.drain)
+		}
+	}
+	l.known.Store(int32(partitions))
+	return nil
+}
+
+// openJournal opens the journal and finds what waits in it.
+func (l *Log) openJournal(partitions int) (err error) {
 	l.journal, err = journal.Open(journal.Config{
 		Dir: l.cfg.Dir, FS: l.cfg.FS, SegmentBytes: l.cfg.segmentBytes(partitions), ReserveBytes: l.cfg.ReserveBytes,
 		Topics: []journal.TopicConfig{
@@ -93,14 +141,10 @@ func (l *Log) takeUp(number int) error {
 		}
 		partitions = append(partitions, p)
 	}
-	l.partitions, l.unusable = partitions, nil
+	l.partitions = partitions
 	for _, p := range partitions {
 		l.bytes += p.bytes
-		if p.mode == spilling {
-			l.running.Go(p.drain)
-		}
 	}
-	l.known.Store(int32(number))
 	return nil
 }
 

@@ -22,27 +22,35 @@ import (
 // openOn opens a spill in front of a Kafka, and waits until it knows its partitions.
 func openOn(t testing.TB, brokers []string, dir, topic string, partitions int) *Log {
 	t.Helper()
+	log, err := openLog(brokers, dir, topic, partitions, func(n Notice) {
+		if n.Kind == NoticeResent || n.Kind == NoticeStuck {
+			t.Errorf("partition %d: %s: %s", n.Partition, n.Kind, n.Text)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+func openLog(brokers []string, dir, topic string, partitions int, notify func(Notice)) (*Log, error) {
 	kafka, err := kafkalog.Open(kafkalog.Config{
 		Brokers: brokers, Topics: []kafkalog.TopicConfig{{Name: topic, Partitions: partitions, HandBack: true}},
 		StallMax: 2 * time.Second, DialTimeout: time.Second,
 	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	log, err := Open(Config{Kafka: kafka, Topic: topic, Dir: dir, Notify: func(n Notice) {
-		if n.Kind == NoticeResent || n.Kind == NoticeStuck {
-			t.Errorf("partition %d: %s: %s", n.Partition, n.Kind, n.Text)
-		}
-	}})
+	log, err := Open(Config{Kafka: kafka, Topic: topic, Dir: dir, Notify: notify})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for deadline := time.Now().Add(30 * time.Second); log.Partitions(topic) == 0 || log.Ready() != nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not ready: %v", log.Ready())
+			return nil, fmt.Errorf("not ready: %w", log.Ready())
 		}
 	}
-	return log
+	return log, nil
 }
 
 func TestConformance(t *testing.T) {

@@ -52,6 +52,13 @@ func (l *Log) State() State {
 	return s
 }
 
+// Direct tells whether everything of a partition that was acknowledged here before is in Kafka, and the next batch goes there.
+func (l *Log) Direct(partition int32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return partition >= 0 && int(partition) < len(l.partitions) && l.partitions[partition].mode == direct
+}
+
 // counts are the spill's metrics.
 type counts struct {
 	batches, bytes, drained, refused, resent *metrics.Counter
