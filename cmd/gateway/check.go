@@ -97,6 +97,7 @@ func (c *Config) check() error {
 	k.sessionKeys()
 	k.publicTLS()
 	k.kafka()
+	k.spill()
 	k.journal()
 	k.webhooks()
 	k.forward()
@@ -210,6 +211,14 @@ func (k *checker) journal() {
 	if j.RetentionBytes > 0 && j.RetentionBytes < j.SegmentBytes {
 		k.refuse("journal.retention_bytes", strconv.FormatInt(j.RetentionBytes, 10), "is less than one segment (journal.segment_bytes)",
 			"retention drops whole segments: give at least journal.segment_bytes, or 0 for no bound")
+	}
+}
+
+func (k *checker) spill() {
+	k.between("spill.max_bytes", k.c.Spill.MaxBytes, spillBytesMin, spillBytesMax)
+	if k.c.Spill.Enabled && !k.c.onKafka() {
+		k.refuse("spill.enabled", "true", "is given without kafka.brokers: the journal is on the local disk already",
+			"name the brokers whose absence it is to bridge, or leave it out")
 	}
 }
 

@@ -34,6 +34,7 @@ type Config struct {
 	Usage      UsageConfig      `yaml:"usage"`
 	TLS        TLSConfig        `yaml:"tls"`
 	Kafka      KafkaConfig      `yaml:"kafka"`
+	Spill      SpillConfig      `yaml:"spill"`
 	Journal    JournalConfig    `yaml:"journal"`
 	Webhooks   WebhooksConfig   `yaml:"webhooks"`
 	Forward    ForwardConfig    `yaml:"forward"`
@@ -77,6 +78,12 @@ type SASLConfig struct {
 	Username     string `yaml:"username"`
 	Password     string `yaml:"password"`
 	PasswordFile string `yaml:"password_file"`
+}
+
+// SpillConfig is about the local disk that takes usage while Kafka is away.
+type SpillConfig struct {
+	Enabled  bool  `yaml:"enabled"`
+	MaxBytes int64 `yaml:"max_bytes"` // that may wait there for Kafka
 }
 
 // JournalConfig shapes the embedded log.
@@ -176,6 +183,7 @@ func defaults() Config {
 			Retention:         durationOf(defaultRetention),
 			ClientID:          "tollgate",
 		},
+		Spill: SpillConfig{MaxBytes: spillBytesDefault},
 		Journal: JournalConfig{
 			Partitions:   1,
 			Retention:    durationOf(defaultRetention),

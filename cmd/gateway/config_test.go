@@ -186,6 +186,10 @@ func TestConfigurationErrorsNamePlaceValueReasonAndRemedy(t *testing.T) {
 	f("empty topic", kafka+"webhooks: {kafka_topics: [\"\"]}\n", settings{}, "kafka_topics[0]", "is empty", "company.events")
 	f("topic with a slash", kafka+"webhooks: {kafka_topics: [a/b]}\n", settings{}, "is no topic name")
 	f("topic twice", kafka+"webhooks: {kafka_topics: [a, a]}\n", settings{}, "kafka_topics[1]", "stands twice")
+	f("spill without Kafka", "spill:\n  enabled: true\n", settings{}, "gateway.yaml:2", "spill.enabled", "kafka.brokers")
+	f("small spill", kafka+"spill: {enabled: true, max_bytes: 1000000}\n", settings{}, "gateway.yaml:2", "spill.max_bytes", `"1000000"`, "16777216")
+	f("boundless spill", kafka+"spill: {enabled: true, max_bytes: 0}\n", settings{}, "spill.max_bytes", `"0"`)
+	f("spill that is neither", kafka+"spill: {enabled: maybe}\n", settings{}, "gateway.yaml:2")
 	f("account with slash", "businesses:\n  - id: a\n    keys:\n      - key: sk_test_1\n        accounts:\n          - acct_b\n          - a/b\n", settings{},
 		"gateway.yaml:7", "keys[0].accounts[1]", `"a/b"`)
 	f("own account", "businesses:\n  - {id: a, keys: [{key: sk_test_1, accounts: [a]}]}\n", settings{}, "the key's own business")

@@ -20,9 +20,20 @@ import (
 
 func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "journal") }
 
-// openLog opens Kafka when brokers are configured, the journal otherwise. Kafka may be away: then the gateway starts,
-// /readyz says so, and requests are answered 503 until it is there.
+// openLog opens the log that usage is written to: Kafka, with the spill when that is enabled, or the journal.
 func (g *gateway) openLog() error {
+	if g.cfg.Spill.Enabled {
+		return g.openSpill()
+	}
+	if err := g.cfg.nothingSpilled(); err != nil {
+		return err
+	}
+	return g.openPlainLog()
+}
+
+// openPlainLog opens Kafka when brokers are configured, the journal otherwise. Kafka may be away: then the gateway starts,
+// /readyz says so, and requests are answered 503 until it is there.
+func (g *gateway) openPlainLog() error {
 	// Assigned only without an error: an interface that holds a nil *Log is not nil, and abandon would close it.
 	if g.cfg.onKafka() {
 		log, err := g.openKafka()
@@ -32,11 +43,16 @@ func (g *gateway) openLog() error {
 		return err
 	}
 	log, err := g.openJournal()
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w; the data dir and all in it must belong to the gateway's user", err)
-	}
 	if err == nil {
 		g.commitLog = log
+	}
+	return notOurs(err)
+}
+
+// notOurs adds to an error of a folder in the data dir what to do when it is about permissions.
+func notOurs(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; the data dir and all in it must belong to the gateway's user", err)
 	}
 	return err
 }
@@ -120,8 +136,10 @@ func (c *Config) topics() []kafkalog.TopicConfig {
 		}
 		return configs
 	}
+	usage := topic("usage", c.Kafka.Partitions, kept(c.Kafka.Retention.Duration))
+	usage.HandBack = c.Spill.Enabled
 	topics := []kafkalog.TopicConfig{
-		topic("usage", c.Kafka.Partitions, kept(c.Kafka.Retention.Duration)),
+		usage,
 		topic("control", 1, compacted(c.controlKept())),
 		topic("events", 1, kept(eventsKept)),
 		topic("cursors", 1, compacted(0)),
@@ -155,6 +173,7 @@ func (g *gateway) openKafka() (*kafkalog.Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	stallMax, dialTimeout := g.cfg.kafkaPatience()
 	return kafkalog.Open(kafkalog.Config{
 		Brokers:  k.Brokers,
 		ClientID: k.ClientID,
@@ -162,8 +181,9 @@ func (g *gateway) openKafka() (*kafkalog.Log, error) {
 		SASL:     kafkalog.SASL{Mechanism: k.SASL.Mechanism, User: k.SASL.Username, Password: password},
 		Topics:   g.cfg.topics(),
 		Codec:    codec,
-		Metrics:  g.registry,
-		Notify:   g.notifyKafka,
+		StallMax: stallMax, DialTimeout: dialTimeout,
+		Metrics: g.registry,
+		Notify:  g.notifyKafka,
 	})
 }
 
@@ -173,7 +193,9 @@ func (g *gateway) notifyKafka(n kafkalog.Notice) {
 	line := g.log.Info()
 	switch n.Kind {
 	case kafkalog.NoticeReady, kafkalog.NoticeUnready:
-		return
+		if !g.started.Spill.Enabled { // with it readiness does not tell
+			return
+		}
 	case kafkalog.NoticeTopicDiffers, kafkalog.NoticeTopicAtRisk, kafkalog.NoticeProducerReplaced,
 		kafkalog.NoticeGroupLost:
 		line = g.log.Warn()

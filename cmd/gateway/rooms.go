@@ -19,6 +19,7 @@ import (
 	"tollgate/internal/vfs"
 	"tollgate/pkg/auth"
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/commitlog/spill"
 	"tollgate/pkg/control"
 	"tollgate/pkg/fleet"
 	"tollgate/pkg/forward"
@@ -44,6 +45,7 @@ type gateway struct {
 
 	lock      io.Closer
 	commitLog commitlog.Log
+	spill     *spill.Log // commitLog, when it is one; else nil
 	control   *control.Control
 	events    *thinevent.Store
 	forwarder *forward.Forwarder // nil: nothing is forwarded
@@ -172,7 +174,7 @@ func (g *gateway) openPublic() error {
 		Sessions:             g.sessions,
 		Ingest:               g.ingest,
 		Control:              g.control,
-		Usage:                g.fleet,
+		Usage:                g.answerers(),
 		Events:               g.events,
 		Webhooks:             g.courier,
 		KafkaTopics:          func(topic string) bool { return slices.Contains(g.started.Webhooks.KafkaTopics, topic) },

@@ -64,6 +64,7 @@ func (g *gateway) run(signals <-chan os.Signal, r *reloader) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	var said readiness
+	var spilled spillSaid
 	for {
 		select {
 		case s := <-signals:
@@ -75,6 +76,7 @@ func (g *gateway) run(signals <-chan os.Signal, r *reloader) error {
 			return g.drainUnless(signals)
 		case now := <-ticker.C:
 			g.logReadiness(&said, now)
+			g.logSpill(&spilled, now)
 			r.poll(now)
 		case err := <-g.served:
 			ctx, cancel := context.WithTimeout(context.Background(), drainMax)

@@ -110,7 +110,7 @@ func (c *Config) withState(f func() error) error {
 // openForState opens the log and the meters alone, and waits until both are there.
 func openForState(cfg *Config, log zerolog.Logger, wait time.Duration) (*gateway, error) {
 	g := &gateway{cfg: cfg, started: cfg, log: log.Level(zerolog.ErrorLevel), registry: metrics.New()}
-	for _, step := range []func() error{g.openLog, g.openControl} {
+	for _, step := range []func() error{g.openPlainLog, g.openControl} {
 		if err := step(); err != nil {
 			g.abandon()
 			return nil, err

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // status is the text of /statusz: for a person who wants to know where things stand.
@@ -19,6 +20,9 @@ func (g *gateway) status() string {
 	}
 	say("version", "%s", version)
 	say("log", "%s: %s", g.started.logName(), said(g.commitLog.Ready()))
+	if g.spill != nil {
+		say("spill", "%s", spillState(g.spill.State(), time.Now()))
+	}
 	say("control", "%s", said(g.control.Ready()))
 	if err := g.counting().Damage(); err != nil {
 		say("usage", "%v", err)

@@ -22,8 +22,10 @@ func ReadTopic(tb testing.TB, brokers []string, topic string) iter.Seq[Event] {
 
 func readTopic(tb testing.TB, brokers []string, topic string, yield func(Event) bool) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	silence := time.AfterFunc(time.Minute, cancel)
+	defer silence.Stop()
 	cl, err := kgo.NewClient(
 		kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
@@ -36,8 +38,9 @@ func readTopic(tb testing.TB, brokers []string, topic string, yield func(Event) 
 	for len(left) > 0 {
 		fetches := cl.PollFetches(ctx)
 		if ctx.Err() != nil {
-			tb.Fatalf("%s was not read to its end in a minute; left: %v; %v", topic, left, fetches.Errors())
+			tb.Fatalf("of %s nothing came for a minute; left: %v; %v", topic, left, fetches.Errors())
 		}
+		silence.Reset(time.Minute)
 		for r := range fetches.RecordsAll() {
 			e := Event{Partition: int(r.Partition), Offset: r.Offset, Key: string(r.Key), RecordMs: r.Timestamp.UnixMilli(), Value: string(r.Value)}
 			if err := json.Unmarshal(r.Value, &e); err != nil {

@@ -15,6 +15,7 @@ type Ledger struct {
 	Besides  []string       // acknowledged identifiers of other senders: a test may add its own
 	Requests int            // sent in all
 	Other    map[string]int // answers that were no 200, by status or error
+	Slowest  time.Duration  // answer
 
 	name   string
 	events int      // of a request

@@ -21,6 +21,7 @@ type LoadOptions struct {
 	Events   int           // events a request; default 20
 	Meters   int           // event names in turn; default 4
 	Pause    time.Duration // of a client between requests; default 2 ms
+	Rate     int           // events a second of all clients, who make up for what an answer was late; 0: as Pause has it
 	Name     string        // begins each identifier; default the test's name
 }
 
@@ -38,6 +39,7 @@ type Load struct {
 type client struct {
 	n     int
 	acked []bool         // by request, in the order in which they were sent
+	slow  time.Duration  // the slowest answer
 	other map[string]int // answers that promise nothing, by kind
 }
 
@@ -81,6 +83,7 @@ func (l *Load) Stop() Ledger {
 	for _, c := range l.clients {
 		sum.acked = append(sum.acked, c.acked)
 		sum.Requests += len(c.acked)
+		sum.Slowest = max(sum.Slowest, c.slow)
 		for k, n := range c.other {
 			sum.Other[k] += n
 		}
@@ -90,6 +93,7 @@ func (l *Load) Stop() Ledger {
 
 func (l *Load) run(c *client) {
 	token := ""
+	due := time.Now()
 	for !l.stop.Load() {
 		if token == "" {
 			var err error
@@ -99,7 +103,9 @@ func (l *Load) run(c *client) {
 				continue
 			}
 		}
+		began := time.Now()
 		status, err := l.stream(token, c.body(l.o))
+		c.slow = max(c.slow, time.Since(began))
 		acked := err == nil && status == http.StatusOK
 		c.acked = append(c.acked, acked)
 		switch {
@@ -113,7 +119,12 @@ func (l *Load) run(c *client) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		time.Sleep(l.o.Pause)
+		if l.o.Rate > 0 {
+			due = due.Add(time.Second * time.Duration(l.o.Events*l.o.Clients) / time.Duration(l.o.Rate))
+			time.Sleep(time.Until(due))
+		} else {
+			time.Sleep(l.o.Pause)
+		}
 	}
 }
 
