@@ -155,6 +155,7 @@ func (p *partition) returnToDirect() (bool, error) {
 		set = append(set, e.b)
 	}
 	p.held = nil
+	l.returned()
 	if len(set) > 0 {
 		l.kafka.Append(set)
 	}
@@ -275,8 +276,7 @@ func (p *partition) land(f *flight) {
 	p.producer.Sequence = int32((int64(f.producer.Sequence) + int64(f.records)) & math.MaxInt32)
 	l.counts.drained.Add(uint64(f.bytes))
 	l.mu.Lock()
-	l.bytes -= f.bytes
-	p.bytes -= f.bytes
+	p.free(f.bytes)
 	p.oldest = time.UnixMilli(f.newest)
 	l.mu.Unlock()
 	// The next note says that it landed; until it is durable the range may have to be read again.

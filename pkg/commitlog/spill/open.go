@@ -144,6 +144,9 @@ func (l *Log) takeUp(number int) error {
 	l.partitions = partitions
 	for _, p := range partitions {
 		l.bytes += p.bytes
+		if p.mode == spilling {
+			l.left(p.oldest)
+		}
 	}
 	return nil
 }

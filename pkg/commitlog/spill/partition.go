@@ -66,6 +66,7 @@ func (e *entry) kafkaDone(b *commitlog.Batch) {
 		b.Done, e.final = e.done, true
 	} else if p.mode == direct {
 		p.mode = leaving
+		l.left(l.cfg.Now())
 	}
 	for len(p.away) > 0 && p.away[0].final && p.mode == direct {
 		p.away[0] = nil
@@ -133,6 +134,7 @@ func (p *partition) spill(e *entry) {
 			producer = doubt.Producer
 		}
 	} else if l.bytes+e.size > l.cfg.MaxBytes {
+		l.full = true
 		l.counts.refused.Add(1)
 		l.complete(e, l.errFull())
 		return
@@ -164,8 +166,7 @@ func (e *entry) journalDone(b *commitlog.Batch) {
 		l.counts.bytes.Add(uint64(e.size))
 		l.complete(e, nil)
 	} else {
-		l.bytes -= e.size
-		p.bytes -= e.size
+		p.free(e.size)
 		err := b.Err
 		if errors.Is(e.err, commitlog.ErrUnknown) && !errors.Is(err, commitlog.ErrUnknown) {
 			// Not here; it may be at Kafka. Only one of the sentinels is wrapped.
@@ -174,6 +175,13 @@ func (e *entry) journalDone(b *commitlog.Batch) {
 		l.complete(e, err)
 	}
 	p.wake()
+}
+
+// free counts bytes that do not wait any more. Log.mu is held.
+func (p *partition) free(bytes int64) {
+	p.log.bytes -= bytes
+	p.bytes -= bytes
+	p.log.full = false
 }
 
 func (p *partition) wake() {

@@ -31,7 +31,10 @@ type Log struct {
 	// outside of theirs.
 	mu         sync.Mutex
 	partitions []*partition
+	indirect   int   // partitions that are not direct
+	episodes   []episode
 	bytes      int64 // journaled, or on their way there, and not known to be in Kafka
+	full       bool  // a batch was refused for lack of room, and none was given back since
 	open       int   // entries not given back
 	closing    bool
 	idle       chan struct{} // closed when closing and open is 0
@@ -192,7 +195,7 @@ func (l *Log) Group(topic, name string) commitlog.Group { return l.kafka.Group(t
 // other topics can be appended to, Kafka's own log says.
 func (l *Log) Ready() error {
 	l.mu.Lock()
-	closing, unusable, full := l.closing, l.unusable, l.bytes >= l.cfg.MaxBytes
+	closing, unusable, full := l.closing, l.unusable, l.full
 	l.mu.Unlock()
 	if closing {
 		return fmt.Errorf("spill: %w", commitlog.ErrClosed)

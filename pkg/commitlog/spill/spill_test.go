@@ -132,8 +132,12 @@ func TestAFullSpillRefusesAtOnceAndTakesAgainWhenDrained(t *testing.T) {
 		if taken < 5 || !errors.Is(err, commitlog.ErrUnavailable) || took > 0 || !strings.Contains(err.Error(), "spill.max_bytes") {
 			t.Errorf("after %d batches the answer is %v, after %v", taken, err, took)
 		}
-		if s := a.log.State(); s.Mode != Spilling || s.Reason == nil || s.Partitions != 1 {
+		if s := a.log.State(); s.Mode != Spilling || s.Reason == nil || s.Partitions != 1 || !s.Full {
 			t.Errorf("full: %+v", s)
+		}
+		// Also when a smaller batch might fit.
+		if err := a.log.Ready(); !errors.Is(err, commitlog.ErrUnavailable) || !strings.Contains(err.Error(), "spill.max_bytes") {
+			t.Errorf("full, and ready says: %v", err)
 		}
 		a.back()
 		if _, err := a.append(0, "after"); err != nil || len(a.k.logs[0]) != taken+1 {
@@ -189,6 +193,104 @@ func TestWhatIsSpilledIsTakenUpByTheNextProcessWithoutKafka(t *testing.T) {
 		}
 		a.close()
 	})
+}
+
+func TestWhoGoesOnWithoutTheSpillIsToldWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAway(t, 1<<20)
+		left := func(want Left) {
+			t.Helper()
+			if got, err := Waiting(a.fs, "spill"); err != nil || got != want {
+				t.Errorf("waiting: %+v, %v; want %+v", got, err, want)
+			}
+		}
+		if got, err := Waiting(a.fs, "nowhere"); err != nil || got != (Left{}) {
+			t.Errorf("without a folder: %+v, %v", got, err)
+		}
+		if _, err := a.append(1, "one"); err != nil {
+			t.Fatal(err)
+		}
+		bytes := a.log.State().Bytes
+		a.close()
+		left(Left{simTopic, bytes})
+		a.open(newClient(a.k, 2, time.Second), 1<<20)
+		a.back()
+		a.close()
+		left(Left{simTopic, 0})
+		kafka := newClient(a.k, 2, time.Second)
+		if _, err := Open(Config{Kafka: kafka, Topic: "other", Dir: "spill", FS: a.fs}); err == nil || !strings.Contains(err.Error(), simTopic) {
+			t.Errorf("opened for another topic: %v", err)
+		}
+	})
+}
+
+func TestWhatIsAcknowledgedIsKnownToBeInKafkaOnlyWhenItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAway(t, 1<<20)
+		asOf := func(read, want time.Time) {
+			t.Helper()
+			if got := a.log.AsOf(read); !got.Equal(want) {
+				t.Errorf("who has read Kafka at %v knows what was acknowledged before %v, want %v", read, got, want)
+			}
+		}
+		start := time.Now()
+		asOf(start, start)
+		if !a.log.Direct(0) || !a.log.Direct(1) || a.log.Direct(2) || a.log.Direct(-1) {
+			t.Error("at the start not both partitions are direct, or others are")
+		}
+		time.Sleep(time.Minute)
+		for p := range int32(2) {
+			if _, err := a.append(p, "spilled"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a.log.Direct(0) || a.log.Direct(1) {
+			t.Error("a partition that is spilled is direct")
+		}
+		began := a.log.AsOf(time.Now())
+		if began.Before(start.Add(time.Minute)) || began.After(start.Add(time.Minute+2*time.Second)) {
+			t.Errorf("what was acknowledged before %v is said to be in Kafka", began)
+		}
+		time.Sleep(time.Minute)
+		asOf(time.Now(), began)
+		asOf(start, start)
+		// The next process has it from the disk.
+		a.close()
+		a.open(newClient(a.k, 2, time.Second), 1<<20)
+		if got := a.log.AsOf(time.Now()); got.After(began.Add(time.Second)) {
+			t.Errorf("after a restart what was acknowledged before %v is said to be in Kafka", got)
+		}
+		began = a.log.AsOf(time.Now())
+		asOf(time.Now(), began)
+		reading := time.Now()
+		time.Sleep(time.Second)
+		a.back()
+		asOf(time.Now(), time.Now())
+		asOf(reading, began)
+		if !a.log.Direct(0) || !a.log.Direct(1) {
+			t.Error("what was drained is not direct")
+		}
+		a.close()
+	})
+}
+
+func TestEpisodesAreBoundedAndTheOldestPutTogether(t *testing.T) {
+	now := time.Unix(0, 0)
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	l := &Log{cfg: Config{Now: func() time.Time { return now }}}
+	for i := range episodesMax + 10 {
+		l.left(at(100 * i))
+		now = at(100*i + 10)
+		l.returned()
+	}
+	if len(l.episodes) != episodesMax {
+		t.Errorf("%d episodes are remembered", len(l.episodes))
+	}
+	for read, want := range map[int]int{5: 0, 950: 0, 1005: 0, 1050: 1050, 1105: 1100, 1150: 1150, 4105: 4100, 4110: 4110} {
+		if got := l.AsOf(at(read)); !got.Equal(at(want)) {
+			t.Errorf("read at %d: %d, want %d", read, got.Unix(), want)
+		}
+	}
 }
 
 // shy is a Kafka that has not been reached since the start: it knows no partitions.

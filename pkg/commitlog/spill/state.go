@@ -33,7 +33,7 @@ const (
 func (l *Log) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := State{Mode: Direct, Of: len(l.partitions), Bytes: l.bytes, MaxBytes: l.cfg.MaxBytes, Full: l.bytes >= l.cfg.MaxBytes}
+	s := State{Mode: Direct, Of: len(l.partitions), Bytes: l.bytes, MaxBytes: l.cfg.MaxBytes, Full: l.full}
 	for _, p := range l.partitions {
 		if p.mode == direct {
 			continue
