@@ -196,6 +196,9 @@ func (g *gateway) notifyKafka(n kafkalog.Notice) {
 		if !g.started.Spill.Enabled { // with it readiness does not tell
 			return
 		}
+		if n.Kind == kafkalog.NoticeUnready {
+			line = g.log.Warn()
+		}
 	case kafkalog.NoticeTopicDiffers, kafkalog.NoticeTopicAtRisk, kafkalog.NoticeProducerReplaced,
 		kafkalog.NoticeGroupLost:
 		line = g.log.Warn()

@@ -80,13 +80,32 @@ func (g *gateway) answerers() httpd.Usage {
 	return spilledUsage{g.fleet, g.spill}
 }
 
-// spilledUsage gives no verdict on what is not in Kafka yet: it depends on where in the log the record will be.
+// spilledUsage says of totals and fates that what is not in Kafka yet is not in them, and gives no verdict on it: that depends
+// on where in the log the record will be.
 type spilledUsage struct {
 	*fleet.Fleet
 	spill *spill.Log
 }
 
 var errNoVerdict = errors.New("the partition's records wait on the local disk for Kafka: there is no verdict before they are in it")
+
+// asOf lowers the time up to when an answer has everything that was acknowledged. What another gateway has on its disk,
+// this one does not know.
+func (u spilledUsage) asOf(ms int64) int64 { return u.spill.AsOf(time.UnixMilli(ms)).UnixMilli() }
+
+// Totals implements httpd.Usage.
+func (u spilledUsage) Totals(ctx context.Context, q usage.Query) (usage.Totals, error) {
+	t, err := u.Fleet.Totals(ctx, q)
+	t.AsOfMs = u.asOf(t.AsOfMs)
+	return t, err
+}
+
+// Fate implements httpd.Usage.
+func (u spilledUsage) Fate(ctx context.Context, q usage.FateQuery) (usage.Fate, error) {
+	f, err := u.Fleet.Fate(ctx, q)
+	f.AsOfMs = u.asOf(f.AsOfMs)
+	return f, err
+}
 
 // Available implements httpd.Usage.
 func (u spilledUsage) Available(partition int32) error {
