@@ -23,9 +23,23 @@ type journalCommand struct {
 // journalPlace finds the journal: the flag or variable alone, since the file's other settings do not matter here.
 type journalPlace struct {
 	DataDir string `help:"The gateway's data dir (default ${default})." default:"./data" env:"GATEWAY_DATA_DIR" placeholder:"DIR"`
+	Spill   bool   `help:"The journal of what is spilled while Kafka is away, in place of the embedded log."`
 }
 
-func (p journalPlace) dir() string { return filepath.Join(p.DataDir, "journal") }
+func (p journalPlace) dir() string {
+	if p.Spill {
+		return filepath.Join(p.DataDir, spillFolder)
+	}
+	return filepath.Join(p.DataDir, "journal")
+}
+
+// flags are those that name this journal.
+func (p journalPlace) flags() string {
+	if p.Spill {
+		return "--spill --data-dir " + p.DataDir
+	}
+	return "--data-dir " + p.DataDir
+}
 
 // there is nil when the folder of a journal can be read.
 func (p journalPlace) there() error {
@@ -82,7 +96,7 @@ func (c *journalVerify) Run(m *Main) error {
 	return c.alone(func() error {
 		faults, err := journal.Verify(vfs.OS, c.dir(), m.Stdout)
 		if err == nil && faults > 0 {
-			err = fmt.Errorf("%d faults in %s; `gateway journal repair --data-dir %s` sets damaged bytes aside and keeps the rest", faults, c.dir(), c.DataDir)
+			err = fmt.Errorf("%d faults in %s; `gateway journal repair %s` sets damaged bytes aside and keeps the rest", faults, c.dir(), c.flags())
 		}
 		return err
 	})

@@ -27,7 +27,18 @@ const (
 	spillDialTimeout = time.Second
 )
 
-func (c *Config) spillDir() string { return filepath.Join(c.DataDir, "spill") }
+// spillFolder is the name of the folder in the data dir.
+const spillFolder = "spill"
+
+func (c *Config) spillDir() string { return filepath.Join(c.DataDir, spillFolder) }
+
+// ofSpill adds to an error of the spill's journal what a person needs to know about that.
+func ofSpill(err error) error {
+	if rot := (*journal.RotError)(nil); errors.As(err, &rot) {
+		return fmt.Errorf("%w; give both commands --spill", err)
+	}
+	return notOurs(err)
+}
 
 // kafkaPatience is how long a partition may be silent, and how long a connection may take; 0: Kafka's own defaults.
 func (c *Config) kafkaPatience() (stallMax, dialTimeout time.Duration) {
@@ -52,7 +63,7 @@ func (g *gateway) openSpill() error {
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), drainLogMax)
 		defer cancel()
-		return errors.Join(notOurs(err), kafka.Close(ctx))
+		return errors.Join(ofSpill(err), kafka.Close(ctx))
 	}
 	g.commitLog, g.spill = log, log
 	return nil
@@ -62,7 +73,7 @@ func (g *gateway) openSpill() error {
 func (c *Config) nothingSpilled() error {
 	waiting, err := spill.Waiting(vfs.OS, c.spillDir())
 	if err != nil {
-		return notOurs(err)
+		return ofSpill(err)
 	}
 	if waiting.Bytes == 0 {
 		return nil
@@ -175,7 +186,7 @@ func (g *gateway) notifySpill(n spill.Notice) {
 	switch n.Kind {
 	case spill.NoticeSpilling, spill.NoticeDirect:
 		return
-	case spill.NoticeStuck, spill.NoticeUnusable:
+	case spill.NoticeStuck, spill.NoticeUnusable, spill.NoticeGap:
 		line = g.log.Error()
 	}
 	if n.Partition >= 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"tollgate/internal/invariants"
@@ -57,10 +58,16 @@ func (p *partition) holds(offset int64) error {
 
 // Next implements commitlog.Reader.
 func (r *reader) Next(ctx context.Context) ([]recordbatch.Record, error) {
+	return r.NextBefore(ctx, math.MaxInt64)
+}
+
+// NextBefore is Next for the records before an offset: where Repair or compaction has left none of them, it returns none
+// and does not wait for later ones.
+func (r *reader) NextBefore(ctx context.Context, end int64) ([]recordbatch.Record, error) {
 	if r.w != nil {
 		invariants.Mangle(r.w.batch) // what the last call returned is no longer valid
 	}
-	for {
+	for r.offset < end {
 		v, err := r.p.wait(ctx, r.offset)
 		if err != nil {
 			return nil, err
@@ -74,6 +81,7 @@ func (r *reader) Next(ctx context.Context) ([]recordbatch.Record, error) {
 		}
 		// The batch is a gap that Repair or compaction has left.
 	}
+	return nil, nil
 }
 
 // batch returns the records of the batch that holds the reader's offset, and goes past it.

@@ -72,6 +72,8 @@ const (
 	NoticeStuck = "stuck"
 	// NoticeResent: a range whose outcome was in doubt was sent under a new producer id; see the package comment, 5.
 	NoticeResent = "resent"
+	// NoticeGap: records that were spilled are not in the journal any more, as after its repair.
+	NoticeGap = "gap"
 	// NoticePartitions: Kafka has another number of partitions than the spill; a restart takes more of them over.
 	NoticePartitions = "partitions"
 	// NoticeUnusable: the spill's journal can not be opened.

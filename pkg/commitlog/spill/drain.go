@@ -187,12 +187,15 @@ func (p *partition) load() error {
 	at := f.from
 	f.bytes = 0
 	for at < f.end {
-		b, err := p.reader.peek(l.ctx, at)
+		b, err := p.reader.peek(l.ctx, at, f.end)
 		if err != nil {
 			return fmt.Errorf("reading the spill: %w", err)
 		}
 		if !f.noted && at > f.from && (b.producer.ID >= 0 || builder.Len()+int(b.bytes) > bytesMax) {
 			break
+		}
+		if b.missing > 0 {
+			p.missing(at, b.missing)
 		}
 		for _, r := range b.records {
 			body = recordbatch.AppendBody(body[:0], r.Key, r.Value)
@@ -207,9 +210,20 @@ func (p *partition) load() error {
 			break
 		}
 	}
+	if builder.Records() == 0 { // all that was left is missing
+		p.cursor, p.flight = at, nil
+		return nil
+	}
 	f.end, f.records, f.sealed = at, builder.Records(), builder.Seal()
 	p.flight = f
 	return nil
+}
+
+// missing tells of records that a repair of the journal has set aside.
+func (p *partition) missing(at, records int64) {
+	p.log.mu.Lock()
+	defer p.log.mu.Unlock()
+	p.log.notice(Notice{NoticeGap, p.number, fmt.Sprintf("%d records from offset %d of the spill on are not there any more, as after a repair; what is behind them goes on", records, at)})
 }
 
 // stamp makes sure that a flight has a producer and that both are durable.

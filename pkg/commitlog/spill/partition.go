@@ -218,11 +218,11 @@ func (p *partition) takeUp(n note) error {
 	r := reader{p: p}
 	defer r.close()
 	for at := p.cursor; at < next; {
-		b, err := r.peek(ctx, at)
+		b, err := r.peek(ctx, at, next)
 		if err != nil {
 			return err
 		}
-		if p.oldest.IsZero() {
+		if p.oldest.IsZero() && len(b.records) > 0 {
 			p.oldest = time.UnixMilli(b.records[0].TimestampMs)
 		}
 		p.bytes += b.bytes

@@ -31,7 +31,7 @@ type Log struct {
 	// outside of theirs.
 	mu         sync.Mutex
 	partitions []*partition
-	indirect   int   // partitions that are not direct
+	indirect   int // partitions that are not direct
 	episodes   []episode
 	bytes      int64 // journaled, or on their way there, and not known to be in Kafka
 	full       bool  // a batch was refused for lack of room, and none was given back since

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +18,7 @@ import (
 
 	"tollgate/internal/vfs"
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/commitlog/journal"
 	"tollgate/pkg/commitlog/kafkalog"
 	"tollgate/pkg/commitlog/logtest"
 )
@@ -272,6 +276,54 @@ func TestWhatIsAcknowledgedIsKnownToBeInKafkaOnlyWhenItIs(t *testing.T) {
 		}
 		a.close()
 	})
+}
+
+func TestRotIsRefusedAndWhatARepairKeepsIsDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, rotten := range []int{0, 2, 4} { // of five batches
+			a := newAway(t, 1<<20)
+			for i := range 5 {
+				if _, err := a.append(0, fmt.Sprintf("value-%d", i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.close()
+			a.rot("spill/"+simTopic+"-0/00000000000000000000.log", fmt.Sprintf("value-%d", rotten))
+			_, err := Open(Config{Kafka: newClient(a.k, 2, time.Second), Topic: simTopic, Dir: "spill", FS: a.fs})
+			if _, other := Waiting(a.fs, "spill"); !errors.As(err, new(*journal.RotError)) || !errors.As(other, new(*journal.RotError)) {
+				t.Fatalf("batch %d is rotten: open says %v, waiting says %v", rotten, err, other)
+			}
+			if err := journal.Repair(a.fs, "spill", time.Now(), io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			a.open(newClient(a.k, 2, time.Second), 1<<20)
+			a.back()
+			want := slices.Delete([]string{"value-0", "value-1", "value-2", "value-3", "value-4"}, rotten, rotten+1)
+			if got := a.k.logs[0]; !slices.Equal(got, want) {
+				t.Errorf("batch %d was rotten: Kafka holds %q", rotten, got)
+			}
+			a.close()
+		}
+	})
+}
+
+// rot changes a bit of a file.
+func (a *away) rot(path, within string) {
+	a.Helper()
+	f, err := a.fs.OpenFile(path, os.O_RDONLY)
+	if err != nil {
+		a.Fatal(err)
+	}
+	defer f.Close()
+	text := make([]byte, 1<<16)
+	n, _ := f.ReadAt(text, 0)
+	at := strings.Index(string(text[:n]), within)
+	if at < 0 {
+		a.Fatalf("%s does not hold %s", path, within)
+	}
+	if err := a.fs.FlipBit(path, 8*int64(at)); err != nil {
+		a.Fatal(err)
+	}
 }
 
 func TestEpisodesAreBoundedAndTheOldestPutTogether(t *testing.T) {
