@@ -21,7 +21,7 @@ FORWARD_ROUNDS ?= 50
 EVENTS         ?= 100000
 E2E_TIMEOUT    ?= 60m
 
-.PHONY: all build run test test-peers test-race check lint tidy fuzz crash-seeds usage-seeds dedup-scale bench bench-compare tables soak e2e-kill e2e-usage e2e-forward image clean
+.PHONY: all build run test test-peers test-race check lint tidy fuzz crash-seeds usage-seeds dedup-scale bench bench-compare tables soak e2e-kill e2e-usage e2e-forward e2e-spill image clean
 
 all: check build test
 
@@ -86,6 +86,9 @@ e2e-usage: ## totals of two gateways on one Kafka, killed in turn while EVENTS e
 
 e2e-forward: ## what is forwarded through kills of either side, FORWARD_ROUNDS rounds each way, against a model
 	E2E_ROUNDS=$(FORWARD_ROUNDS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(E2E_TIMEOUT) -v -run 'TestWhatIsForwarded|TestWhatAGatewayForwards|TestWhatTwoGateways' ./test/e2e/
+
+e2e-spill: ## Kafka killed for a minute under 100,000 events/s: nothing refused, all of it in Kafka afterwards, once and in order
+	E2E_SPILL_SECONDS=60 E2E_SPILL_RATE=100000 E2E_ROUNDS=$(E2E_ROUNDS) REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(E2E_TIMEOUT) -v -run 'Spill' ./test/e2e/
 
 soak: ## e2e-kill with ten times the rounds
 	$(MAKE) e2e-kill E2E_ROUNDS=200 E2E_TIMEOUT=8h

@@ -31,7 +31,7 @@ func (g *gateway) openForward() (err error) {
 	g.forwarder, err = forward.Open(forward.Config{
 		Log: g.commitLog, UsageTopic: g.cfg.usageTopic(), CursorsTopic: g.cfg.cursorsTopic(), DeadTopic: g.cfg.deadTopic(),
 		Businesses: businesses, Mode: forward.Mode(f.Mode), Rollup: f.Rollup.Duration, MirrorMeters: f.MirrorMeters,
-		Control: g.control, Events: g.events, Gateway: g.name, Metrics: g.registry, Notify: g.notifyForward,
+		Control: g.control, Events: g.events, Unlogged: g.unlogged, Gateway: g.name, Metrics: g.registry, Notify: g.notifyForward,
 	})
 	return err
 }

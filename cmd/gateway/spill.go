@@ -83,6 +83,18 @@ func (c *Config) nothingSpilled() error {
 		c.spillDir(), waiting.Bytes, waiting.Topic)
 }
 
+// unlogged says what the spill holds of what was acknowledged before a time.
+func (g *gateway) unlogged(before time.Time) string {
+	if g.spill == nil {
+		return ""
+	}
+	now := time.Now()
+	if !g.spill.AsOf(now).Before(before) {
+		return ""
+	}
+	return "the spill is " + spillState(g.spill.State(), now)
+}
+
 // answerers are who is asked for totals, fates and verdicts.
 func (g *gateway) answerers() httpd.Usage {
 	if g.spill == nil {

@@ -57,16 +57,19 @@ type Business struct {
 
 // Config is a forwarder's configuration. Fields say their default.
 type Config struct {
-	Log                            commitlog.Log
-	UsageTopic                     string
-	CursorsTopic                   string // compacted
-	DeadTopic                      string // of dead letters
-	Businesses                     map[string]Business
-	Mode                           Mode          // "": Stream
-	Rollup                         time.Duration // of the windows that are sent as one event; 0: each event by itself
-	Control                        Control       // for MirrorMeters and Reconcile; nil: neither
-	MirrorMeters                   bool
-	Events                         Events // takes the alarm as an event; nil: metrics alone
+	Log          commitlog.Log
+	UsageTopic   string
+	CursorsTopic string // compacted
+	DeadTopic    string // of dead letters
+	Businesses   map[string]Business
+	Mode         Mode          // "": Stream
+	Rollup       time.Duration // of the windows that are sent as one event; 0: each event by itself
+	Control      Control       // for MirrorMeters and Reconcile; nil: neither
+	MirrorMeters bool
+	Events       Events // takes the alarm as an event; nil: metrics alone
+	// Unlogged says what this process has acknowledged before a time that is not in the log yet, as in a spill; "": nothing.
+	// nil: there never is any.
+	Unlogged                       func(before time.Time) string
 	Gateway                        string // names this life of this process
 	RangeEvents                    int    // events of a range at most, which bounds what is sent again after a crash. 0: 5,000
 	QueueEvents                    int    // events that wait in memory for a lane. 0: 10,000

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,9 +14,9 @@ const (
 )
 
 // Drain waits until everything that any gateway received before a time, and stored up to 5 seconds after it, is at Stripe or
-// set aside, whoever runs the partitions. It goes by the cursors, so that it may take a minute where another gateway has little
-// to send, and a window of the roll-up longer. progress, which may be nil, is told what is lacking whenever that changes. Events in a
-// spill are not in the log yet: whoever has one waits for it first.
+// set aside, whoever runs the partitions; of what is acknowledged and not in the log yet, it knows this process's, see
+// Config.Unlogged. It goes by the cursors, so that it may take a minute where another gateway has little to send, and a
+// window of the roll-up longer. progress, which may be nil, is told what is lacking whenever that changes.
 func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(lacking string)) error {
 	if progress == nil {
 		progress = func(string) {}
@@ -26,24 +27,34 @@ func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(l
 			return err
 		}
 	}
+	if f.cfg.Unlogged != nil {
+		if err := until(ctx, progress, func() string { return f.cfg.Unlogged(before) }); err != nil {
+			return err
+		}
+	}
 	targets, err := f.ends(ctx)
 	if err != nil {
 		return fmt.Errorf("forward: not drained: %w", err)
 	}
 	f.drains.Add(1)
 	defer f.drains.Add(-1)
+	return until(ctx, progress, func() string { return f.lacking(targets) })
+}
+
+// until waits for nothing to be lacking.
+func until(ctx context.Context, progress func(string), lacking func() string) error {
 	told := ""
 	for {
-		lacking := f.lacking(targets)
-		if lacking == "" {
+		text := lacking()
+		if text == "" {
 			return nil
 		}
-		if lacking != told {
-			told = lacking
-			progress(lacking)
+		if text != told {
+			told = text
+			progress(text)
 		}
 		if err := sleep(ctx, drainPoll); err != nil {
-			return fmt.Errorf("forward: not drained: %s: %w", lacking, err)
+			return fmt.Errorf("forward: not drained: %s: %w", text, err)
 		}
 	}
 }
@@ -52,7 +63,7 @@ func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(l
 func (f *Forwarder) ends(ctx context.Context) ([]int64, error) {
 	ends := make([]int64, f.cfg.Log.Partitions(f.cfg.UsageTopic))
 	if len(ends) == 0 {
-		return nil, fmt.Errorf("the log has not said what partitions %s has: %w", f.cfg.UsageTopic, f.cfg.Log.Ready())
+		return nil, errors.Join(fmt.Errorf("the log has not said what partitions %s has", f.cfg.UsageTopic), f.cfg.Log.Ready())
 	}
 	for n := range ends {
 		_, next, err := f.cfg.Log.Bounds(ctx, f.cfg.UsageTopic, int32(n))
