@@ -255,6 +255,7 @@ func TestWhatAGatewayForwardsToAGatewayIsThereOnceThroughKillsOfBoth(t *testing.
 // Two gateways on one Kafka, of which each runs some partitions: what one had begun to send when it was killed the other
 // ends.
 func TestWhatTwoGatewaysForwardIsAtStripeOnceThroughKillsOfEither(t *testing.T) {
+	t.Parallel()
 	cluster := kafkatest.Start(t, kafkatest.Options{})
 	fake, url := startFake(t)
 	config := sharedConfig(t, forwardConfig(url, stripeKey))

@@ -132,7 +132,7 @@ func TestKillOfTheGatewayWhileSpillingAndWhileDrainingLosesAndDoublesNothing(t *
 		g.Options.NoWait = true // without Kafka the meters can not be read, and it is not ready
 		g = g.Restart()
 	}
-	for range rounds(3) {
+	for range rounds(2) {
 		time.Sleep(time.Duration(200+rand.IntN(800)) * time.Millisecond)
 		cluster.Kill9(1)
 		if rand.IntN(2) == 0 {
@@ -160,6 +160,7 @@ func TestKillOfTheGatewayWhileSpillingAndWhileDrainingLosesAndDoublesNothing(t *
 }
 
 func TestStoppingWhileKafkaIsAwayLosesNothingAcknowledgedAndEndsInTime(t *testing.T) {
+	t.Parallel()
 	cluster := kafkatest.Start(t, kafkatest.Options{})
 	g := harness.Start(t, onSpill(t, cluster, spillConfig))
 	load := harness.StartLoad(t, harness.LoadOptions{URL: g.URL, Clients: 16, Events: 50, Meters: 12})
@@ -246,6 +247,7 @@ func stream(t *testing.T, g *harness.Gateway, identifier string) (int, map[strin
 }
 
 func TestWithoutTheSpillTheGatewayDoesNotStartWhileUsageWaits(t *testing.T) {
+	t.Parallel()
 	cluster := kafkatest.Start(t, kafkatest.Options{})
 	o := onSpill(t, cluster, "spill: {enabled: true}\n")
 	g := harness.Start(t, o)
@@ -287,6 +289,7 @@ func TestWithoutTheSpillTheGatewayDoesNotStartWhileUsageWaits(t *testing.T) {
 }
 
 func TestAGatewayThatHasSeenKafkaStartsWithoutItAndTakesEvents(t *testing.T) {
+	t.Parallel()
 	cluster := kafkatest.Start(t, kafkatest.Options{})
 	cluster.Kill9(1)
 	o := onSpill(t, cluster, "spill: {enabled: true}\n")
@@ -329,6 +332,7 @@ func TestAGatewayThatHasSeenKafkaStartsWithoutItAndTakesEvents(t *testing.T) {
 // What is asked about usage while it is spilled is answered with what is known, and says up to when; nobody is told a verdict
 // that only the log's order can give.
 func TestWhileItSpillsTotalsTrailAndVerdictsAreNotGuessed(t *testing.T) {
+	t.Parallel()
 	cluster := kafkatest.Start(t, kafkatest.Options{})
 	g := harness.Start(t, onSpill(t, cluster, "spill: {enabled: true}\n"))
 	m := &meterSpec{name: "api_requests", formula: "sum"}
@@ -353,7 +357,7 @@ func TestWhileItSpillsTotalsTrailAndVerdictsAreNotGuessed(t *testing.T) {
 		return status, e["code"]
 	}
 	seen := map[string]int{}
-	for time.Since(killed) < 25*time.Second { // also when the group's session is over
+	for time.Since(killed) < 15*time.Second { // also when the group's session is over
 		for _, id := range []string{"before", "spilled", "new"} {
 			status, code := sync(id)
 			if status != 503 || code != "service_unavailable" {
