@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
 # A package's tests may take this long, on two cores beside a Kafka broker.
-TEST_TIMEOUT ?= 12m
+TEST_TIMEOUT ?= 16m
 # Packages tested at once. Two real brokers and a loaded gateway each on two cores starve one another.
 TEST_PARALLEL ?= 2
 
