@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"time"
 
 	"tollgate/internal/metrics"
 	"tollgate/pkg/commitlog"
@@ -17,21 +18,37 @@ import (
 // errSuperseded: another gateway decided a range of this lane.
 var errSuperseded = errors.New("forward: another gateway runs this lane")
 
-// board is the fold of the cursors topic.
+// board is the fold of the cursors topic, and writes to it.
 type board struct {
 	cfg      *Config
 	follower *follow.Follower
 	bad      *metrics.Counter
 
+	ctx     context.Context // ends with close
+	cancel  context.CancelFunc
+	writers sync.WaitGroup
+
 	mu sync.Mutex
 	// Guarded by mu. folding is shown once it has everything that the topic held when the follower began.
 	shown, folding map[string]*cursor
 	anew           bool
+	shownTo        int64            // the offset behind what is shown; -1 while the fold begins anew
+	changed        chan struct{}    // closed when shownTo grows; nil: nobody waits
 	known          map[string]int64 // the newest number of each key
+	waiting        []*note          // one for each lane at most
+	writing        bool
+}
+
+// note is a cursor that waits for being written.
+type note struct {
+	ctx  context.Context
+	c    *cursor
+	done chan error // takes one
 }
 
 func startBoard(cfg *Config) (*board, error) {
-	b := &board{cfg: cfg, bad: cfg.Metrics.Counter("tollgate_forward_cursor_records_invalid_total", "Records of the cursors topic that should be the forwarder's and can not be read."), shown: map[string]*cursor{}, known: map[string]int64{}}
+	b := &board{cfg: cfg, bad: cfg.Metrics.Counter("tollgate_forward_cursor_records_invalid_total", "Records of the cursors topic that should be the forwarder's and can not be read."), shown: map[string]*cursor{}, known: map[string]int64{}, shownTo: -1}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	f, err := follow.Start(follow.Config{
 		Log: cfg.Log, Topic: cfg.CursorsTopic, Begin: b.begin, Apply: b.apply,
 		Notify: func(n follow.Notice) {
@@ -47,7 +64,7 @@ func startBoard(cfg *Config) (*board, error) {
 func (b *board) begin(oldest, _ int64) (int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.folding, b.known, b.anew = map[string]*cursor{}, map[string]int64{}, true
+	b.folding, b.known, b.anew, b.shownTo = map[string]*cursor{}, map[string]int64{}, true, -1
 	return oldest, nil
 }
 
@@ -75,6 +92,13 @@ func (b *board) apply(records []recordbatch.Record, loaded bool) error {
 	}
 	if loaded && b.anew {
 		b.shown, b.anew = b.folding, false
+	}
+	if loaded && len(records) > 0 {
+		b.shownTo = records[len(records)-1].Offset + 1
+		if b.changed != nil {
+			close(b.changed)
+			b.changed = nil
+		}
 	}
 	return nil
 }
@@ -107,16 +131,118 @@ func (b *board) all() map[string]*cursor {
 
 // write makes a cursor durable and returns when the fold has taken it. errSuperseded: it has taken another one.
 func (b *board) write(ctx context.Context, c *cursor) error {
-	if err := appendRecord(ctx, b.cfg, b.cfg.CursorsTopic, 0, []byte(c.key()), c.encode()); err != nil {
-		return err
+	n := &note{ctx, c, make(chan error, 1)}
+	b.mu.Lock()
+	if b.ctx.Err() != nil {
+		b.mu.Unlock()
+		return commitlog.ErrClosed
 	}
-	if err := b.follower.CaughtUp(ctx); err != nil {
-		return err
+	b.waiting = append(b.waiting, n)
+	if !b.writing {
+		b.writing = true
+		b.writers.Go(b.writeAll)
+	}
+	b.mu.Unlock()
+	select {
+	case err := <-n.done:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	if held := b.get(c.lane()); held == nil || !held.same(c) {
 		return fmt.Errorf("%w: %s", errSuperseded, c.key())
 	}
 	return nil
+}
+
+// cursorsBytes is how large a batch of cursors becomes, but for the last of it.
+const cursorsBytes = 256 << 10
+
+// writeAll writes what waits, all that came while the batch before was on its way as one.
+func (b *board) writeAll() {
+	for {
+		b.mu.Lock()
+		all := b.waiting
+		b.waiting, b.writing = nil, len(all) > 0
+		b.mu.Unlock()
+		if len(all) == 0 {
+			return
+		}
+		for len(all) > 0 {
+			all = b.writeSome(all)
+		}
+	}
+}
+
+func (b *board) writeSome(all []*note) (rest []*note) {
+	var batch recordbatch.Builder
+	batch.Reset(nil)
+	some, bytes := all[:0:0], 0
+	for len(all) > 0 && bytes < cursorsBytes {
+		n := all[0]
+		all = all[1:]
+		if err := n.ctx.Err(); err != nil {
+			n.done <- err // nobody waits for it, and it is not to come later
+			continue
+		}
+		body := recordbatch.AppendBody(nil, []byte(n.c.key()), n.c.encode())
+		batch.Append(b.cfg.Now().UnixMilli(), body)
+		some, bytes = append(some, n), bytes+len(body)
+	}
+	if len(some) == 0 {
+		return all
+	}
+	out := &commitlog.Batch{Topic: b.cfg.CursorsTopic, Bytes: batch.Seal(), Records: len(some)}
+	err := commitlog.AppendWait(b.ctx, b.cfg.Log, out)
+	if err == nil {
+		err = b.showing(out.Base, len(some))
+	}
+	for _, n := range some {
+		n.done <- err
+	}
+	return all
+}
+
+// showMax is how soon records that were written come by, or else the log is asked whether it has them.
+const showMax = 10 * time.Second
+
+// showing waits until the fold has come past records. A base of -1: it is not known where they are.
+func (b *board) showing(base int64, records int) error {
+	if base < 0 {
+		return b.follower.CaughtUp(b.ctx)
+	}
+	patience := time.NewTimer(showMax)
+	defer patience.Stop()
+	for {
+		b.mu.Lock()
+		done := b.shownTo >= base+int64(records)
+		if b.changed == nil {
+			b.changed = make(chan struct{})
+		}
+		changed := b.changed
+		b.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-patience.C:
+			return b.follower.CaughtUp(b.ctx)
+		case <-b.ctx.Done():
+			return b.ctx.Err()
+		}
+	}
+}
+
+func (b *board) close(ctx context.Context) error {
+	b.mu.Lock()
+	b.cancel() // no writer begins after this
+	b.mu.Unlock()
+	err := b.follower.Close(ctx)
+	b.writers.Wait()
+	return err
 }
 
 // appendRecord appends one record and waits.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tollgate/pkg/commitlog"
@@ -30,19 +31,29 @@ func (l *lane) collect(ctx context.Context) (*batch, error) {
 			case b.size() == 0 && b.cursor.End > b.cursor.Next:
 				return b, nil
 			}
-			if b.size() == 0 {
+			var landed chan struct{}
+			if l.flying != nil {
+				landed = l.flying.landed
+			} else if b.size() == 0 {
 				if err := l.idle(ctx); err != nil {
 					return nil, err
 				}
 			}
-			l.show(b, "")
+			l.show(b)
 			select {
+			case <-landed:
+				if err := l.land(); err != nil {
+					return nil, err
+				}
 			case <-l.wake:
 			case <-tick.C:
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
 			continue
+		}
+		if cfg.Rollup == 0 {
+			b.plain = slices.Grow(b.plain, min(len(e.items), cfg.RangeEvents))
 		}
 		for n := range e.items {
 			i := &e.items[n]
@@ -74,6 +85,9 @@ func (l *lane) full(b *batch) bool {
 	return b.size() >= l.f.cfg.RangeEvents
 }
 
+// readAtOnce is how many offsets a lane that reads by itself passes before another may.
+const readAtOnce = 50_000
+
 // take returns the next entry, reading by itself when the lane was left behind. ok is false when there is nothing.
 func (l *lane) take(ctx context.Context) (e entry, ok bool, err error) {
 	l.t.mu.Lock()
@@ -99,9 +113,11 @@ func (l *lane) take(ctx context.Context) (e entry, ok bool, err error) {
 		return e, false, ctx.Err()
 	}
 	defer func() { <-l.t.behind }()
-	err = l.t.readRange(ctx, l.view, l.s.scope, from, to, func(got entry) error {
-		e = got
-		return errEnough
+	err = l.t.readRange(ctx, l.view, l.s.scope, from, to, func(got *entry) error {
+		if e.join(got); e.end == to || e.end-from >= readAtOnce || len(e.items) >= l.f.cfg.RangeEvents || e.bytes >= l.f.cfg.QueueBytes {
+			return errEnough
+		}
+		return nil
 	})
 	switch {
 	case errors.Is(err, errEnough):

@@ -71,10 +71,10 @@ type Config struct {
 	// nil: there never is any.
 	Unlogged                       func(before time.Time) string
 	Gateway                        string // names this life of this process
-	RangeEvents                    int    // events of a range at most, which bounds what is sent again after a crash. 0: 5,000
+	RangeEvents                    int    // events of a range at most, two of which bound what is sent again after a crash. 0: 5,000
 	QueueEvents                    int    // events that wait in memory for a lane. 0: 10,000
 	QueueBytes                     int    // their bytes. 0: 8 MiB
-	InFlight                       int    // requests of a business at once. 0: 16
+	InFlight                       int    // requests of a business at once. 0: 32
 	ReadersBehind                  int    // lanes that read by themselves at once. 0: 4
 	RequestTimeout                 time.Duration
 	ResendMax                      time.Duration // after the first try; Stripe keeps identifiers for 24 h. 0: 23 h
@@ -83,7 +83,7 @@ type Config struct {
 	AtRiskReceived, AtRiskHappened time.Duration // ages that raise the alarm. 0: 20 h, 34 days
 	MirrorEvery                    time.Duration // 0: 1 minute
 
-	// Transport carries all requests. nil: http.DefaultTransport.
+	// Transport carries all requests. nil: one of its own, with the proxies of the environment; see newTransport.
 	Transport http.RoundTripper
 	Now       func() time.Time // nil: time.Now
 	// Random fills bytes for jitter and idempotency keys. nil: crypto/rand.
@@ -136,7 +136,7 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.RangeEvents, 5_000)
 	defaultTo(&c.QueueEvents, 10_000)
 	defaultTo(&c.QueueBytes, 8<<20)
-	defaultTo(&c.InFlight, 16)
+	defaultTo(&c.InFlight, 32)
 	defaultTo(&c.ReadersBehind, 4)
 	defaultTo(&c.RequestTimeout, 20*time.Second)
 	defaultTo(&c.ResendMax, 23*time.Hour)
@@ -147,7 +147,7 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.AtRiskHappened, 34*24*time.Hour)
 	defaultTo(&c.MirrorEvery, time.Minute)
 	if c.Transport == nil {
-		c.Transport = http.DefaultTransport
+		c.Transport = newTransport(c.InFlight * len(c.Businesses))
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,8 @@ const (
 	skipMax = 1000
 )
 
-// cursor is how far a lane is: everything below next is at Stripe or set aside, and [next, end) may be on its way, as
-// decided at at. It is the value of a record in the cursors topic, and immutable.
+// cursor is how far a lane is: everything below next is at Stripe or set aside, and [next, end) may be on its way, the
+// first of it as decided at at. It is the value of a record in the cursors topic, and immutable.
 type cursor struct {
 	Object    string `json:"object"`
 	Business  string `json:"business"`
@@ -47,6 +48,17 @@ func (c *cursor) key() string { return c.lane() + "/" + c.Writer }
 
 func laneKey(s scope, partition int32) string {
 	return cursorPrefix + s.String() + "/" + strconv.Itoa(int(partition))
+}
+
+// with is a range together with the one behind it.
+func (c *cursor) with(behind *cursor) cursor {
+	both := *c
+	both.End = behind.End
+	both.Skip = slices.Concat(c.Skip, behind.Skip)
+	both.SkipCancels = slices.Concat(c.SkipCancels, behind.SkipCancels)
+	slices.Sort(both.SkipCancels)
+	both.SkipCancels = slices.Compact(both.SkipCancels) // those that c has of the range behind it stand in both
+	return both
 }
 
 // at is when the range was decided: nothing of it was tried before.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
 )
 
 // Dead is a dead letter: something that is not at Stripe, or may not be, and is not sent again by itself.
@@ -140,26 +141,15 @@ func (f *Forwarder) eachDead(ctx context.Context, partition int32, do func(*Dead
 	if err != nil || oldest >= end {
 		return err
 	}
-	r, err := f.cfg.Log.NewReader(f.cfg.DeadTopic, partition, oldest)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	for {
-		records, err := r.Next(ctx)
-		if err != nil {
-			return err
-		}
+	return eachChunk(ctx, f.cfg.Log, f.cfg.DeadTopic, partition, oldest, end, func(records []recordbatch.Record, _ int64) error {
 		for i := range records {
 			d := new(Dead)
 			if json.Unmarshal(records[i].Value, d) == nil && (d.Object == deadObject || d.Object == settledObject) {
 				do(d)
 			}
-			if records[i].Offset >= end-1 {
-				return nil
-			}
 		}
-	}
+		return nil
+	})
 }
 
 // ErrNoSuchDead: no dead letter of that id is open.

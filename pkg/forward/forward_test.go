@@ -251,3 +251,57 @@ func TestABusinessStaysBelowItsLimit(t *testing.T) {
 		l.kill()
 	})
 }
+
+func TestABusinessKeepsItsPaceHoweverLongStripeTakesToAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := small(t, nil, "acct_a")
+		w.fake = fakestripe.New(fakestripe.Config{Keys: map[string]string{"sk_test_acct_a": "acct_a"}, Latency: 300 * time.Millisecond})
+		if _, err := w.fake.CreateMeter(fakestripe.Account{Business: "acct_a"}, fakestripe.Meter{EventName: "calls"}); err != nil {
+			t.Fatal(err)
+		}
+		w.cfg.Transport = w.fake.Transport()
+		const events = 50_000
+		for n := range events {
+			w.send("acct_a", fmt.Sprint("id-", n), "cus_1", 1)
+		}
+		begun := time.Now()
+		l := w.live("g")
+		for w.total("acct_a") < events {
+			time.Sleep(100 * time.Millisecond)
+		}
+		st := w.fake.State(fakestripe.Account{Business: "acct_a"})
+		if took := time.Since(begun); st.RateLimited > 0 || st.SessionRateMax > 10_000 || took > events*time.Second/9500+time.Second {
+			t.Errorf("it took %v; %d a second at most, refused %d times", took, st.SessionRateMax, st.RateLimited)
+		}
+		l.kill()
+	})
+}
+
+// A range is on its way, behind it comes an event whose cancel is known, then another range with that cancel.
+func TestWhatIsLeftOutBetweenTwoRangesOnTheirWayStaysLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := small(t, nil, "acct_a")
+		if err := w.fake.Inject(fakestripe.Fault{Kind: fakestripe.HangBefore, Endpoint: fakestripe.Stream}); err != nil {
+			t.Fatal(err)
+		}
+		l := w.live("g")
+		time.Sleep(10 * time.Second)
+		w.send("acct_a", "a", "cus_1", 1)
+		time.Sleep(time.Second)
+		w.send("acct_a", "b", "cus_1", 10)
+		w.folds[0].rulings[1].Other = 3 // the fold is further than the forwarder
+		time.Sleep(time.Second)
+		w.send("acct_a", "c", "cus_1", 100)
+		w.cancelOne(1)
+		time.Sleep(time.Second)
+		l.kill()
+		w.fake.ClearFaults()
+		w.fake.Release()
+		l = w.live("h")
+		w.drain(l)
+		if got := w.total("acct_a"); got != 101 {
+			t.Errorf("%d arrived", got)
+		}
+		l.kill()
+	})
+}

@@ -62,7 +62,7 @@ func (f *Forwarder) run(ctx context.Context, partition int32, view func() View) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(f.ctx, cancel)()
-	t := &tap{f: f, view: view(), partition: partition, next: -1, lanes: make(map[scope]*lane), behind: make(chan struct{}, f.cfg.ReadersBehind)}
+	t := &tap{f: f, view: view(), partition: partition, next: -1, lanes: make(map[scope]*lane), gathered: make(map[scope]*entry), sizes: make(map[scope]size), behind: make(chan struct{}, f.cfg.ReadersBehind)}
 	for s, sender := range f.senders {
 		t.lanes[s] = &lane{f: f, s: sender, t: t, view: view(), key: laneKey(s, t.partition), wake: make(chan struct{}, 1)}
 	}
@@ -163,5 +163,5 @@ func (f *Forwarder) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return f.board.follower.Close(ctx)
+	return f.board.close(ctx)
 }

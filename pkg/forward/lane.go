@@ -29,7 +29,8 @@ type lane struct {
 	// The lane's own.
 	before    *cursor // the last range, durable or empty
 	durable   *cursor
-	next      int64
+	next      int64   // where the next range begins
+	flying    *flight // nil: everything before next is known
 	writtenAt time.Time
 	writer    string
 	tidied    bool
@@ -42,10 +43,9 @@ type lane struct {
 
 // laneState is what others see.
 type laneState struct {
-	next, end               int64
+	end                     int64
 	receivedMs, timestampMs int64 // the oldest that is unsent and known; 0: none
 	events                  int
-	waiting                 string
 }
 
 const (
@@ -59,16 +59,27 @@ const (
 	windowGrace = 2 * time.Second
 )
 
-// put queues an entry. t.mu is held.
-func (l *lane) put(e entry) {
-	l.queue = append(l.queue, e)
-	l.queued += len(e.items)
-	l.queuedBytes += e.bytes
-	l.end = e.end
-	select {
-	case l.wake <- struct{}{}:
+// serve queues what there is up to an offset, unless the queue is full. t.mu is held.
+func (l *lane) serve(e *entry, end int64) {
+	last := len(l.queue) - 1
+	switch {
+	case last >= 0 && (l.queued >= l.f.cfg.QueueEvents || l.queuedBytes >= l.f.cfg.QueueBytes):
+		return
+	case e == nil && last >= 0:
+		l.queue[last].end = end
+	case e == nil:
+		l.queue = append(l.queue, entry{end: end})
 	default:
+		e.end = end
+		l.queue = append(l.queue, *e)
+		l.queued += len(e.items)
+		l.queuedBytes += e.bytes
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
 	}
+	l.end = end
 }
 
 // run lives until ctx ends.
@@ -91,7 +102,23 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
+// flight is a range on its way. The next one is decided and sent behind it while its answers are awaited, so that a lane
+// is not the slower the longer Stripe takes to answer; a third waits for the first.
+type flight struct {
+	b      *batch
+	landed chan struct{}
+	err    error // valid when landed is closed: ctx has ended
+}
+
 func (l *lane) live(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		if l.flying != nil {
+			<-l.flying.landed
+			l.flying = nil
+		}
+	}()
 	if err := l.takeUp(ctx); err != nil {
 		return err
 	}
@@ -101,15 +128,62 @@ func (l *lane) live(ctx context.Context) error {
 			return err
 		}
 		if b.size() > 0 {
-			if err := l.decide(ctx, b); err != nil {
-				return err
-			}
-			if err := l.send(ctx, b, false); err != nil {
-				return err
-			}
+			err = l.begin(ctx, b)
+		} else if b.records > 0 {
+			err = l.land() // what is left out here is in no cursor, so that none may reach over it
 		}
-		l.passed(b)
+		if err != nil {
+			return err
+		}
+		l.next, l.before = b.cursor.End, &b.cursor
+		l.show(nil)
 	}
+}
+
+// begin decides a range and sends it, and returns when the range before it is known.
+func (l *lane) begin(ctx context.Context, b *batch) error {
+	if b.cursor.RollupMs > 0 || l.flying != nil && l.flying.over() { // what is rolled up is named by where its range begins
+		if err := l.land(); err != nil {
+			return err
+		}
+	}
+	last := l.flying
+	if err := l.decide(ctx, b, last); err != nil {
+		return err
+	}
+	now := &flight{b: b, landed: make(chan struct{})}
+	l.show(b)
+	go func() {
+		defer close(now.landed)
+		now.err = l.send(ctx, b, false, last)
+	}()
+	err := l.land()
+	l.flying = now
+	return err
+}
+
+func (f *flight) over() bool {
+	select {
+	case <-f.landed:
+		return true
+	default:
+		return false
+	}
+}
+
+// land waits for the range that is on its way, if one is.
+func (l *lane) land() error {
+	f := l.flying
+	if f == nil {
+		return nil
+	}
+	<-f.landed
+	if f.err != nil {
+		return f.err
+	}
+	l.flying = nil
+	l.f.counts.ranges.Add(1)
+	return nil
 }
 
 // takeUp begins where the cursor is. What is in its range may have been sent.
@@ -143,10 +217,12 @@ func (l *lane) takeUp(ctx context.Context) error {
 		if err := l.refill(ctx, b); err != nil {
 			return err
 		}
-		if err := l.send(ctx, b, true); err != nil {
+		l.show(b)
+		if err := l.send(ctx, b, true, nil); err != nil {
 			return err
 		}
-		l.passed(b)
+		l.next, l.before = b.cursor.End, &b.cursor
+		l.f.counts.ranges.Add(1)
 	}
 	l.t.mu.Lock()
 	l.queue, l.queued, l.queuedBytes, l.end, l.placed = nil, 0, 0, l.next, true
@@ -163,7 +239,7 @@ func (l *lane) gap(from, oldest int64) {
 
 // refill reads a range that was decided before.
 func (l *lane) refill(ctx context.Context, b *batch) error {
-	return l.t.readRange(ctx, l.view, l.s.scope, b.cursor.Next, b.cursor.End, func(e entry) error {
+	return l.t.readRange(ctx, l.view, l.s.scope, b.cursor.Next, b.cursor.End, func(e *entry) error {
 		for n := range e.items {
 			if err := l.add(ctx, b, &e.items[n]); err != nil {
 				return err
@@ -186,11 +262,14 @@ func (l *lane) add(ctx context.Context, b *batch, i *item) error {
 	return nil
 }
 
-// show tells others how the lane stands.
-func (l *lane) show(b *batch, waiting string) {
-	st := laneState{next: l.next, waiting: waiting}
+// show tells others how the lane stands, with a range that is not on its way yet.
+func (l *lane) show(b *batch) {
+	var st laneState
+	if l.flying != nil {
+		st.take(l.flying.b)
+	}
 	if b != nil && b.size() > 0 {
-		st.receivedMs, st.timestampMs, st.events = b.receivedMs, b.timestampMs, b.records
+		st.take(b)
 	}
 	l.t.mu.Lock()
 	st.end = l.end
@@ -207,4 +286,17 @@ func (l *lane) show(b *batch, waiting string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state = st
+}
+
+func (st *laneState) take(b *batch) {
+	st.events += b.records
+	st.receivedMs, st.timestampMs = oldest(st.receivedMs, b.receivedMs), oldest(st.timestampMs, b.timestampMs)
+}
+
+// oldest is the smaller of two times, of which 0 is none.
+func oldest(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }

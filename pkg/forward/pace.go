@@ -2,13 +2,18 @@ package forward
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 )
 
-// pace is a bucket of events that all senders of a business draw from. It is filled at 95 % of the limit and holds 5 % of
-// it, so that no second sees more than the limit. An answer that asks for less halves the rate, once a second; then it
-// grows by a twentieth of the limit each second.
+// beat is how often requests leave: several at once cost less than one after the other, as everything that takes part is
+// awake. Each beat has its share of 95 % of the limit, and one share is what is saved up. So no second sees more than the
+// limit, which 21 shares are just below, and an arrival may be late by a beat without one that sees more at the other end.
+const beat = 50 * time.Millisecond
+
+// pace is a bucket of events that all senders of a business draw from. An answer that asks for less halves the rate, once
+// a second; then it grows by a twentieth of the limit each second.
 type pace struct {
 	now   func() time.Time
 	limit float64
@@ -16,14 +21,14 @@ type pace struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	rate, tokens   float64
-	filled, slowed time.Time
+	filled, slowed time.Time // filled is the beginning of a beat
 	pausedUntil    time.Time
 	slowDowns      int64
 }
 
 func newPace(limit int, now func() time.Time) *pace {
 	l := float64(limit)
-	return &pace{now: now, limit: l, rate: 0.95 * l, tokens: 1, filled: now()}
+	return &pace{now: now, limit: l, rate: 0.95 * l, tokens: 1, filled: now().Truncate(beat)}
 }
 
 // batch is how many events a request may have.
@@ -34,16 +39,18 @@ func (p *pace) take(n int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	if passed := now.Sub(p.filled).Seconds(); passed > 0 {
+	begun := now.Truncate(beat)
+	if passed := begun.Sub(p.filled).Seconds(); passed > 0 {
 		passed = min(passed, 60)
 		p.rate = min(0.95*p.limit, p.rate+passed*p.limit/20)
-		p.tokens = min(max(1, 0.05*p.limit), p.tokens+passed*p.rate)
+		p.tokens = min(max(1, p.rate*beat.Seconds()), p.tokens+passed*p.rate)
 	}
-	p.filled = now
+	p.filled = begun
 	p.tokens -= float64(n)
 	wait := time.Duration(0)
 	if p.tokens < 0 {
-		wait = time.Duration(-p.tokens / p.rate * float64(time.Second))
+		beats := math.Ceil(-p.tokens/(p.rate*beat.Seconds()) - 1e-9)
+		wait = begun.Add(time.Duration(beats) * beat).Sub(now)
 	}
 	if pause := p.pausedUntil.Sub(now); pause > wait {
 		wait = min(pause, time.Minute) // a clock that was set back must not stop it

@@ -45,6 +45,9 @@ type parcel struct {
 	reason string
 }
 
+// bytes is what it takes in a request, or a little more.
+func (p *parcel) bytes() int { return len(p.payload) + len(p.name) + len(p.identifier) + 100 }
+
 // The reasons for which something is set aside without an answer of Stripe.
 const (
 	reasonForgotten  = "verdict_forgotten"     // behind for longer than the index of identifiers reaches
@@ -289,7 +292,7 @@ func cut(parcels []parcel, countMax, bytesMax int) (requests [][]parcel) {
 	for len(parcels) > 0 {
 		n, bytes := 0, 0
 		for n < len(parcels) && n < countMax && (n == 0 || bytes < bytesMax) {
-			bytes += len(parcels[n].payload) + len(parcels[n].name) + len(parcels[n].identifier) + 120
+			bytes += parcels[n].bytes()
 			n++
 		}
 		requests = append(requests, slices.Clip(parcels[:n]))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ type sender struct {
 	counts *counts
 	scope  scope
 	own    Business
-	http   *http.Client
+	http   *http.Client // without a timeout of its own
 	api    *stripe.Client
 	pace   *pace
 	slots  chan struct{} // one for each request in flight
@@ -46,14 +47,32 @@ const (
 	sessionMargin = time.Minute
 )
 
+// connsMax bounds the connections that are kept while nothing is sent.
+const connsMax = 1024
+
+// newTransport keeps a connection for each request that may be in flight. It speaks HTTP/1.1: with the one connection of
+// HTTP/2, bodies that Stripe does not read for one business would use up what all others may send.
+func newTransport(inFlight int) *http.Transport {
+	t := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second, Protocols: new(http.Protocols),
+		MaxIdleConns: min(inFlight, connsMax), MaxIdleConnsPerHost: min(inFlight, connsMax),
+		WriteBufferSize: 32 << 10, // a request at once
+	}
+	t.Protocols.SetHTTP1(true)
+	return t
+}
+
 func newSender(cfg *Config, c *counts, business string, own Business) *sender {
 	s := &sender{
 		cfg: cfg, counts: c, scope: scope{business, livemode(own.StripeKey)}, own: own,
-		http: &http.Client{Transport: cfg.Transport, Timeout: cfg.RequestTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http: &http.Client{Transport: cfg.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		pace: newPace(own.EventsPerSecond, cfg.Now), slots: make(chan struct{}, cfg.InFlight), opening: make(chan struct{}, 1),
 	}
+	timed := *s.http
+	timed.Timeout = cfg.RequestTimeout
 	s.api = stripe.NewClient(own.StripeKey, stripe.WithBackends(stripe.NewBackendsWithConfig(&stripe.BackendConfig{
-		URL: stripe.String(own.APIBase), HTTPClient: s.http, MaxNetworkRetries: stripe.Int64(0), EnableTelemetry: stripe.Bool(false),
+		URL: stripe.String(own.APIBase), HTTPClient: &timed, MaxNetworkRetries: stripe.Int64(0), EnableTelemetry: stripe.Bool(false),
 		LeveledLogger: &stripe.LeveledLogger{Level: stripe.LevelNull},
 	})))
 	return s
@@ -207,7 +226,11 @@ func (s *sender) attempt(ctx context.Context, parcels []parcel) (token string, a
 			return token, a
 		}
 	}
-	body := appendStream(make([]byte, 0, 256*len(parcels)), parcels)
+	size := 16
+	for i := range parcels {
+		size += parcels[i].bytes()
+	}
+	body := appendStream(make([]byte, 0, size), parcels)
 	return token, s.post(ctx, s.own.MeterEventsBase+"/v2/billing/meter_event_stream", "application/json", token, body, "")
 }
 

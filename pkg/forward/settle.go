@@ -7,22 +7,29 @@ import (
 	"time"
 )
 
-// decide makes a range durable before anything of it is sent.
-func (l *lane) decide(ctx context.Context, b *batch) error {
+// decide makes a range durable before anything of it is sent, as one with the range that is still on its way.
+func (l *lane) decide(ctx context.Context, b *batch, flying *flight) error {
+	b.cursor.At = l.f.cfg.Now().UTC().Format(timeForm)
 	c := b.cursor
+	if flying != nil {
+		c = flying.b.cursor.with(&c)
+	}
 	if err := l.write(ctx, &c); err != nil {
 		return err
 	}
-	b.cursor, l.durable = c, &c
+	l.durable = &c
 	return nil
 }
 
+// write gives a cursor its number and makes it durable.
 func (l *lane) write(ctx context.Context, c *cursor) error {
-	c.Seq, c.Writer = 1, l.writer
+	c.Seq, c.Writer, c.Gateway = 1, l.writer, l.f.cfg.Gateway
 	if l.durable != nil {
 		c.Seq = l.durable.Seq + 1
 	}
-	c.Gateway, c.At = l.f.cfg.Gateway, l.f.cfg.Now().UTC().Format(timeForm)
+	if c.At == "" {
+		c.At = l.f.cfg.Now().UTC().Format(timeForm)
+	}
 	for attempt := 0; ; attempt++ {
 		err := l.f.board.write(ctx, c)
 		if err == nil || ctx.Err() != nil || errors.Is(err, errSuperseded) {
@@ -70,28 +77,22 @@ func (l *lane) idle(ctx context.Context) error {
 	return nil
 }
 
-// passed goes behind a range.
-func (l *lane) passed(b *batch) {
-	l.next = b.cursor.End
-	c := b.cursor
-	l.before = &c
-	if b.size() > 0 {
-		l.f.counts.ranges.Add(1)
-	}
-	l.show(nil, "")
-}
-
-// send sends a range and returns when the outcome of everything in it is known and durable.
-func (l *lane) send(ctx context.Context, b *batch, mayBe bool) error {
+// send sends a range and returns when the outcome of everything in it is known and durable. Cancels leave when all events
+// before them are known, those of the range before it too.
+func (l *lane) send(ctx context.Context, b *batch, mayBe bool, behind *flight) error {
 	events, cancels := b.parcels()
 	t := try{first: b.cursor.at(), mayBe: mayBe}
 	size := l.s.pace.batch()
 	if l.f.cfg.Mode == V1 {
 		size = 1
 	}
-	l.show(b, "")
 	if err := l.together(ctx, cut(events, size, requestBytes), t); err != nil {
 		return err
+	}
+	if behind != nil && len(cancels) > 0 {
+		if <-behind.landed; behind.err != nil {
+			return behind.err
+		}
 	}
 	return l.together(ctx, cut(cancels, 1, requestBytes), t)
 }
