@@ -151,7 +151,7 @@ func (b *board) write(ctx context.Context, c *cursor) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if held := b.get(c.lane()); held == nil || !held.same(c) {
+	if held := b.get(c.lane()); held == nil || !c.is(held) {
 		return fmt.Errorf("%w: %s", errSuperseded, c.key())
 	}
 	return nil

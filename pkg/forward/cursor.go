@@ -38,7 +38,12 @@ type cursor struct {
 	RollupMs    int64   `json:"rollup_ms,omitempty"`
 	Gateway     string  `json:"gateway"`
 	At          string  `json:"at"`
+
+	tried []string // the writers of attempts at this cursor that may have come to something
 }
+
+// triedMax bounds them.
+const triedMax = 20
 
 func (c *cursor) lane() string { return laneKey(scope{c.Business, c.Livemode}, c.Partition) }
 
@@ -70,8 +75,10 @@ func (c *cursor) at() time.Time {
 	return at
 }
 
-// same says whether it is the same decision. A writer makes one for each number, but for when it is made.
-func (c *cursor) same(o *cursor) bool { return c.Seq == o.Seq && c.Writer == o.Writer }
+// is says whether a cursor that was taken is this one, or an earlier attempt at it. A writer makes one for each number.
+func (c *cursor) is(taken *cursor) bool {
+	return c.Seq == taken.Seq && (c.Writer == taken.Writer || slices.Contains(c.tried, taken.Writer))
+}
 
 // follows says whether a cursor replaces another: when its number is higher. Of two gateways that think they run a lane,
 // the one whose cursor of a number is first in the topic decides a range, and the other finds out before it sends. It

@@ -21,7 +21,9 @@ func (l *lane) decide(ctx context.Context, b *batch, flying *flight) error {
 	return nil
 }
 
-// write gives a cursor its number and makes it durable.
+// write gives a cursor its number and makes it durable. An attempt whose outcome is not known is made again as another
+// writer's: with one key for both, compaction would keep the later one, and a cursor of the same number that stands between
+// them, and was not taken, would then be the first.
 func (l *lane) write(ctx context.Context, c *cursor) error {
 	c.Seq, c.Writer, c.Gateway = 1, l.writer, l.f.cfg.Gateway
 	if l.durable != nil {
@@ -40,6 +42,12 @@ func (l *lane) write(ctx context.Context, c *cursor) error {
 			return err
 		}
 		l.f.cfg.Notify(Notice{What: Faulty, Business: l.s.scope.String(), Detail: "writing a cursor", Err: err})
+		if len(c.tried) == triedMax { // the lane is taken up anew, and sees which of them was taken
+			return err
+		}
+		c.tried = append(c.tried, c.Writer)
+		l.writer, l.tidied = l.s.randomName(), false
+		c.Writer = l.writer
 		if err := sleep(ctx, min(l.f.cfg.BackoffMin<<min(attempt, 10), l.f.cfg.BackoffMax)); err != nil {
 			return err
 		}
