@@ -102,7 +102,7 @@ func (c *deadRetry) Run(m *Main) error {
 	}
 	fmt.Fprintf(m.Stdout, "%d sent, %d refused again\n", all.Settled, len(all.Left))
 	if len(all.Left) > 0 {
-		return &exitError{exitFailed, fmt.Errorf("Stripe refused %d again; they remain dead letters", len(all.Left))}
+		return &exitError{exitFailed, fmt.Errorf("%d were refused again and remain dead letters", len(all.Left))}
 	}
 	return nil
 }

@@ -224,7 +224,7 @@ func (r *comparing) wrong(m *control.Meter) string {
 		return reasonMetersDiffer + ": a count that is rolled up is sent as a number, and Stripe's meter counts the events: it has to be a sum there"
 	case rolled:
 		held.Formula = control.Sum
-		defaultTo(&held.ValueKey, "value")
+
 	}
 	if text := difference(&held, &wanted); text != "" {
 		return reasonMetersDiffer + ": " + text

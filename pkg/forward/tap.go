@@ -44,7 +44,7 @@ func (n size) entry() *entry {
 
 // gatherFor is how long records are gathered before lanes are told of them. A range costs a durable cursor, and a request
 // its round trip, whether of one event or of hundreds; and Stripe adds events up behind its answers anyway.
-const gatherFor = 250 * time.Millisecond
+const gatherFor = 500 * time.Millisecond
 
 // tap reads a partition for all lanes that are where it is. A lane whose queue is full is left behind; it reads by itself
 // until it has come to where the tap is, and is served again.
