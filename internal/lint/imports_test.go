@@ -116,6 +116,7 @@ var testOnly = []string{
 	"github.com/twmb/franz-go",                                   // kfake, and a second opinion on what is in Kafka
 	"github.com/Shopify/toxiproxy",                               // networks that fail
 	"github.com/stripe/stripe-go",                                // the SDK itself
+	"github.com/valyala/fasthttp",                                // peer of forward's client
 	"github.com/klauspost/compress", "github.com/pierrec/lz4/v4", // to build what a client or a broker would send
 	"github.com/zeebo/xxh3", // oracle
 }

@@ -83,7 +83,7 @@ type Config struct {
 	AtRiskReceived, AtRiskHappened time.Duration // ages that raise the alarm. 0: 20 h, 34 days
 	MirrorEvery                    time.Duration // 0: 1 minute
 
-	// Transport carries all requests. nil: one of its own, with the proxies of the environment; see newTransport.
+	// Transport carries all requests. nil: one of its own like http.DefaultTransport; see ownTransport.
 	Transport http.RoundTripper
 	Now       func() time.Time // nil: time.Now
 	// Random fills bytes for jitter and idempotency keys. nil: crypto/rand.
@@ -147,7 +147,7 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.AtRiskHappened, 34*24*time.Hour)
 	defaultTo(&c.MirrorEvery, time.Minute)
 	if c.Transport == nil {
-		c.Transport = newTransport(c.InFlight * len(c.Businesses))
+		c.Transport = ownTransport(http.DefaultTransport.(*http.Transport).Clone(), c.InFlight*len(c.Businesses))
 	}
 	if c.Now == nil {
 		c.Now = time.Now

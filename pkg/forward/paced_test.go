@@ -74,7 +74,7 @@ func paced(b *testing.B, l load) {
 		Log: log, UsageTopic: usageTopic, CursorsTopic: cursorsTopic, DeadTopic: deadTopic, Businesses: map[string]Business{},
 	}
 	if l.tls {
-		t := newTransport(16 * l.businesses)
+		t := ownTransport(http.DefaultTransport.(*http.Transport).Clone(), 16*l.businesses)
 		t.TLSClientConfig = &tls.Config{RootCAs: stripe.roots}
 		cfg.Transport = t
 	}

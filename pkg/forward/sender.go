@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -50,16 +49,14 @@ const (
 // connsMax bounds the connections that are kept while nothing is sent.
 const connsMax = 1024
 
-// newTransport keeps a connection for each request that may be in flight. It speaks HTTP/1.1: with the one connection of
-// HTTP/2, bodies that Stripe does not read for one business would use up what all others may send.
-func newTransport(inFlight int) *http.Transport {
-	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second, Protocols: new(http.Protocols),
-		MaxIdleConns: min(inFlight, connsMax), MaxIdleConnsPerHost: min(inFlight, connsMax),
-		WriteBufferSize: 32 << 10, // a request at once
-	}
+// ownTransport changes a transport so that it keeps a connection for each request that may be in flight. It speaks
+// HTTP/1.1: with the one connection of HTTP/2, bodies that Stripe does not read for one business would use up what all
+// others may send.
+func ownTransport(t *http.Transport, inFlight int) *http.Transport {
+	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = min(inFlight, connsMax), min(inFlight, connsMax)
+	t.WriteBufferSize = 32 << 10 // a request at once
 	return t
 }
 
