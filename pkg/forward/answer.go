@@ -71,6 +71,8 @@ func mean(to endpoint, a *answer) meaning {
 			return delivered
 		}
 		return refused
+	case a.status == http.StatusNotFound && to == toAdjustments && a.code == string(stripe.ErrorCodeResourceMissing):
+		return refused
 	case a.status >= 400 && a.status < 500:
 		return blocked
 	}

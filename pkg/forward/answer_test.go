@@ -33,6 +33,8 @@ func TestWhatAnAnswerMeansForWhatWasSent(t *testing.T) {
 		{"a duplicate by its code", toV1, 400, body("invalid_request_error", "duplicate_meter_event", "x"), "", delivered},
 		{"a duplicate by its sentence", toV1, 400, body("invalid_request_error", "", "An event already exists with identifier a."), "", delivered},
 		{"the sentence where it means nothing", toAdjustments, 400, body("invalid_request_error", "", "An event already exists with identifier a."), "", refused},
+		{"a cancel of what is not there", toAdjustments, 404, body("invalid_request_error", "resource_missing", "x"), "", refused},
+		{"an address that is not there", toStream, 404, body("invalid_request_error", "resource_missing", "x"), "", blocked},
 		{"a key used for something else", toV1, 400, body("idempotency_error", "", "x"), "", again},
 		{"the session has ended", toStream, 401, body("temporary_session_expired", "x", "x"), "", expired},
 		{"the session has ended, as the clients' tests have it", toStream, 400, body("temporary_session_expired", "x", "x"), "", expired},
