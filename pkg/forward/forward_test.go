@@ -4,8 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,7 +260,7 @@ func TestABusinessStaysBelowItsLimit(t *testing.T) {
 func TestABusinessKeepsItsPaceHoweverLongStripeTakesToAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := small(t, nil, "acct_a")
-		w.fake = fakestripe.New(fakestripe.Config{Keys: map[string]string{"sk_test_acct_a": "acct_a"}, Latency: 300 * time.Millisecond})
+		w.fake = fakestripe.New(fakestripe.Config{Keys: map[string]string{"sk_test_acct_a": "acct_a"}, Latency: 200 * time.Millisecond})
 		if _, err := w.fake.CreateMeter(fakestripe.Account{Business: "acct_a"}, fakestripe.Meter{EventName: "calls"}); err != nil {
 			t.Fatal(err)
 		}
@@ -304,4 +309,54 @@ func TestWhatIsLeftOutBetweenTwoRangesOnTheirWayStaysLeftOut(t *testing.T) {
 		}
 		l.kill()
 	})
+}
+
+func TestRequestsHaveConnectionsOfTheirOwnWhichAreKept(t *testing.T) {
+	const requests = 20
+	var conns, others atomic.Int64
+	came, answer := make(chan struct{}), make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 1 {
+			others.Add(1)
+		}
+		came <- struct{}{}
+		<-answer
+	}))
+	server.EnableHTTP2, server.Config.ErrorLog = true, log.New(io.Discard, "", 0) // a connection may be given up before it is used
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	server.StartTLS()
+	defer server.Close()
+	cfg := Config{Businesses: map[string]Business{"acct_a": {StripeKey: "sk_test_1"}}}.withDefaults()
+	transport := cfg.Transport.(*http.Transport)
+	defer transport.CloseIdleConnections()
+	transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	s := newSender(&cfg, newCounts(nil), "acct_a", cfg.Businesses["acct_a"])
+	first := int64(0)
+	for round := range 3 {
+		if round == 1 {
+			first = conns.Load()
+		}
+		var wait sync.WaitGroup
+		for range requests {
+			wait.Go(func() {
+				if a := s.post(t.Context(), server.URL, "application/json", "t", []byte("{}"), ""); a.err != nil || a.status != 200 {
+					t.Errorf("%+v", a)
+				}
+			})
+		}
+		for range requests { // none is answered before all have come
+			<-came
+		}
+		for range requests {
+			answer <- struct{}{}
+		}
+		wait.Wait()
+	}
+	if more := conns.Load() - first; more > requests/2 || others.Load() > 0 {
+		t.Errorf("%d connections were made for %d requests at once, then %d more; %d requests by another version of HTTP", first, requests, more, others.Load())
+	}
 }

@@ -8,15 +8,17 @@ import (
 )
 
 // beat is how often requests leave: several at once cost less than one after the other, as everything that takes part is
-// awake. Each beat has its share of 95 % of the limit, and one share is what is saved up. So no second sees more than the
-// limit, which 21 shares are just below, and an arrival may be late by a beat without one that sees more at the other end.
+// awake. Each beat has its share, and what of it is not used is gone.
 const beat = 50 * time.Millisecond
 
-// pace is a bucket of events that all senders of a business draw from. An answer that asks for less halves the rate, once
-// a second; then it grows by a twentieth of the limit each second.
+// pace is how many events leave of a business. The share is such that 21 of them and a request are the limit: as much as a
+// second sees when what came at its beginning was late by most of a beat. An answer that asks for less takes a quarter of the rate,
+// once a second; then it grows by a twentieth of the limit each second.
 type pace struct {
 	now   func() time.Time
 	limit float64
+	full  float64       // the rate when Stripe has not asked for less
+	turn  chan struct{} // held by the one who waits for events that are not there yet
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -27,14 +29,17 @@ type pace struct {
 }
 
 func newPace(limit int, now func() time.Time) *pace {
-	l := float64(limit)
-	return &pace{now: now, limit: l, rate: 0.95 * l, tokens: 1, filled: now().Truncate(beat)}
+	p := &pace{now: now, limit: float64(limit), turn: make(chan struct{}, 1), filled: now().Truncate(beat)}
+	beats := float64(time.Second / beat)
+	p.full = max(p.limit/2, (p.limit-float64(p.batch()))*beats/(beats+1))
+	p.rate = p.full
+	return p
 }
 
 // batch is how many events a request may have.
 func (p *pace) batch() int { return max(1, min(100, int(p.limit/20))) }
 
-// take returns how long to wait before n events may leave; they are booked.
+// take returns how long to wait before n events may leave, which then count as gone.
 func (p *pace) take(n int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,8 +47,9 @@ func (p *pace) take(n int) time.Duration {
 	begun := now.Truncate(beat)
 	if passed := begun.Sub(p.filled).Seconds(); passed > 0 {
 		passed = min(passed, 60)
-		p.rate = min(0.95*p.limit, p.rate+passed*p.limit/20)
-		p.tokens = min(max(1, p.rate*beat.Seconds()), p.tokens+passed*p.rate)
+		p.rate = min(p.full, p.rate+passed*p.limit/20)
+		share := p.rate * beat.Seconds()
+		p.tokens = min(share, min(p.tokens, 0)+passed*p.rate)
 	}
 	p.filled = begun
 	p.tokens -= float64(n)
@@ -58,7 +64,17 @@ func (p *pace) take(n int) time.Duration {
 	return wait
 }
 
-func (p *pace) wait(ctx context.Context, n int) error { return sleep(ctx, p.take(n)) }
+// wait returns when n events may leave. One waits at a time: those who had been given times in advance would leave all at
+// once when this process was held up, and be too many then. Here what was not used in its time is gone.
+func (p *pace) wait(ctx context.Context, n int) error {
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-p.turn }()
+	return sleep(ctx, p.take(n))
+}
 
 // slow takes in that Stripe wants less.
 func (p *pace) slow(pause time.Duration) {
@@ -71,7 +87,7 @@ func (p *pace) slow(pause time.Duration) {
 	if since := now.Sub(p.slowed); since >= 0 && since < time.Second {
 		return
 	}
-	p.slowed, p.rate = now, max(p.rate/2, p.limit/64)
+	p.slowed, p.rate = now, max(p.rate*3/4, p.limit/64)
 	p.slowDowns++
 }
 

@@ -96,18 +96,21 @@ func (s *sender) deliver(ctx context.Context, parcels []parcel, t try, aside fun
 		if parcels = s.sift(parcels, now, &t, aside); len(parcels) == 0 {
 			break
 		}
-		token, a := "", (*answer)(nil)
-		if err := s.enter(ctx, len(parcels)); err != nil {
-			return err
+		// The session is opened before, or all who wait for it would leave at once.
+		to := s.endpoint(parcels)
+		token, a := s.ready(ctx, to)
+		if a == nil {
+			if err := s.enter(ctx, len(parcels)); err != nil {
+				return err
+			}
+			a = s.attempt(ctx, to, token, parcels)
+			s.leave()
 		}
-		token, a = s.attempt(ctx, parcels)
-		s.leave()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		pause := s.backoff(t.attempts)
 		t.attempts++
-		to := s.endpoint(parcels)
 		got := mean(to, a)
 		s.counts.answers[got].Add(1)
 		s.note(got, a)
@@ -203,32 +206,40 @@ func (s *sender) enter(ctx context.Context, n int) error {
 
 func (s *sender) leave() { <-s.slots }
 
+// ready returns the session's token where one is needed, or the answer that there is none.
+func (s *sender) ready(ctx context.Context, to endpoint) (token string, a *answer) {
+	if to != toStream {
+		return "", nil
+	}
+	if token = s.current(s.cfg.Now()); token != "" {
+		return token, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+	defer cancel()
+	return s.session(ctx)
+}
+
 // attempt makes one request. Whatever does not end in a whole answer is one with err.
-func (s *sender) attempt(ctx context.Context, parcels []parcel) (token string, a *answer) {
+func (s *sender) attempt(ctx context.Context, to endpoint, token string, parcels []parcel) *answer {
 	defer s.inFlight.Add(-int64(len(parcels)))
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
-	switch s.endpoint(parcels) {
+	switch to {
 	case toAdjustments:
-		return "", s.cancelOne(ctx, &parcels[0])
+		return s.cancelOne(ctx, &parcels[0])
 	case toV1:
 		form, err := formOf(&parcels[0])
 		if err != nil {
-			return "", &answer{status: http.StatusBadRequest, valid: true, message: "the payload can not be written as a form: " + err.Error()}
+			return &answer{status: http.StatusBadRequest, valid: true, message: "the payload can not be written as a form: " + err.Error()}
 		}
-		return "", s.post(ctx, s.own.APIBase+"/v1/billing/meter_events", "application/x-www-form-urlencoded", s.own.StripeKey, []byte(form), s.randomName())
-	}
-	if token = s.current(s.cfg.Now()); token == "" {
-		if token, a = s.session(ctx); a != nil {
-			return token, a
-		}
+		return s.post(ctx, s.own.APIBase+"/v1/billing/meter_events", "application/x-www-form-urlencoded", s.own.StripeKey, []byte(form), s.randomName())
 	}
 	size := 16
 	for i := range parcels {
 		size += parcels[i].bytes()
 	}
 	body := appendStream(make([]byte, 0, size), parcels)
-	return token, s.post(ctx, s.own.MeterEventsBase+"/v2/billing/meter_event_stream", "application/json", token, body, "")
+	return s.post(ctx, s.own.MeterEventsBase+"/v2/billing/meter_event_stream", "application/json", token, body, "")
 }
 
 // randomName is an Idempotency-Key, for each try another: the answer that v1 has saved for a key may be a 500.

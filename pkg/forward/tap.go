@@ -46,6 +46,12 @@ func (n size) entry() *entry {
 // its round trip, whether of one event or of hundreds; and Stripe adds events up behind its answers anyway.
 const gatherFor = 500 * time.Millisecond
 
+// A reader that had to wait is where the log ends, and takes what comes in restFor at once instead of batch by batch.
+const (
+	atEnd   = time.Millisecond
+	restFor = 20 * time.Millisecond
+)
+
 // tap reads a partition for all lanes that are where it is. A lane whose queue is full is left behind; it reads by itself
 // until it has come to where the tap is, and is served again.
 type tap struct {
@@ -101,11 +107,22 @@ func (t *tap) read(ctx context.Context) error {
 	from := t.next
 	t.mu.Unlock()
 	defer t.drop()
+	asked := t.f.cfg.Now()
 	return eachChunk(ctx, t.f.cfg.Log, t.f.cfg.UsageTopic, t.partition, from, math.MaxInt64, func(records []recordbatch.Record, end int64) error {
+		waited := t.f.cfg.Now().Sub(asked)
 		if err := t.view.Wait(ctx, end-1); err != nil {
 			return err
 		}
-		return t.gather(records, end)
+		if err := t.gather(records, end); err != nil {
+			return err
+		}
+		if waited >= atEnd {
+			if err := sleep(ctx, restFor); err != nil {
+				return err
+			}
+		}
+		asked = t.f.cfg.Now()
+		return nil
 	})
 }
 
