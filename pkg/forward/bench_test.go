@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -56,13 +55,12 @@ func BenchmarkForward(b *testing.B) {
 		name    string
 		sockets bool
 		rollup  time.Duration
-		limit   int
-	}{{"inside", false, 0, 1 << 30}, {"loopback", true, 0, 1 << 30}, {"loopback-10000-a-second", true, 0, 10_000}, {"rolled-up", true, time.Second, 1 << 30}} {
+	}{{"inside", false, 0}, {"loopback", true, 0}, {"rolled-up", true, time.Second}} {
 		b.Run(c.name, func(b *testing.B) {
 			stripe := new(taking)
 			w := &world{log: newMemLog(1), folds: []*fold{{}}, model: map[cell]int64{}}
 			w.log.chunk = func() int { return 1000 }
-			own := Business{StripeKey: "sk_test_1", APIBase: "http://stripe.test", MeterEventsBase: "http://stripe.test", EventsPerSecond: c.limit}
+			own := Business{StripeKey: "sk_test_1", APIBase: "http://stripe.test", MeterEventsBase: "http://stripe.test", EventsPerSecond: 1 << 30}
 			w.cfg = Config{Log: w.log, UsageTopic: usageTopic, CursorsTopic: cursorsTopic, DeadTopic: deadTopic, Rollup: c.rollup, Transport: inside{stripe}}
 			if c.sockets {
 				server := httptest.NewServer(stripe)
@@ -80,9 +78,6 @@ func BenchmarkForward(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if c.limit == 10_000 { // they come as they are sent, as in the long run
-				w.trickle(b.Context(), 9_000)
-			}
 			before := cpu()
 			b.ResetTimer()
 			ctx := b.Context()
@@ -97,21 +92,4 @@ func BenchmarkForward(b *testing.B) {
 			wait.Wait()
 		})
 	}
-}
-
-// trickle takes the records away and brings them again at a rate.
-func (w *world) trickle(ctx context.Context, perSecond int) {
-	p := w.log.topics[usageTopic][0]
-	all := p.records
-	p.records = nil
-	go func() {
-		begun := time.Now()
-		for n := range all {
-			if n%100 == 0 {
-				time.Sleep(time.Until(begun.Add(time.Duration(n) * time.Second / time.Duration(perSecond))))
-			}
-			all[n].TimestampMs = time.Now().UnixMilli()
-			w.log.add(usageTopic, 0, all[n])
-		}
-	}()
 }

@@ -32,7 +32,7 @@ func BenchmarkCall(b *testing.B) {
 func calls(b *testing.B, secured bool) {
 	stripe := startStripe(b, load{businesses: 1, tls: secured}, 100_000)
 	cfg := Config{Businesses: map[string]Business{"acct_0": {StripeKey: benchKey(0), APIBase: stripe.url, MeterEventsBase: stripe.url}}}.withDefaults()
-	transport := ownTransport(http.DefaultTransport.(*http.Transport).Clone(), 16)
+	transport := ownTransport(http.DefaultTransport.(*http.Transport).Clone(), 32)
 	transport.TLSClientConfig = &tls.Config{RootCAs: stripe.roots}
 	cfg.Transport = transport
 	s := newSender(&cfg, newCounts(nil), "acct_0", cfg.Businesses["acct_0"])

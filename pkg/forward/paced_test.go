@@ -37,6 +37,7 @@ type load struct {
 	ahead      bool // all of it is in the log at the beginning, and the pace alone holds it back
 	tls        bool
 	seconds    int
+	limit      int // of events a second; 0: so that perSecond is what is left below it
 }
 
 var loads = []load{
@@ -45,6 +46,7 @@ var loads = []load{
 	{name: "one/behind", businesses: 1, perSecond: 10_000, batch: 100, partitions: 1, ahead: true, seconds: 12},
 	{name: "one/as-it-comes-tls", businesses: 1, perSecond: 10_000, batch: 100, partitions: 1, tls: true, seconds: 12},
 	{name: "one/behind-tls", businesses: 1, perSecond: 10_000, batch: 100, partitions: 1, ahead: true, tls: true, seconds: 12},
+	{name: "hundred/100-a-second-of-10000", businesses: 100, perSecond: 100, batch: 100, partitions: 12, seconds: 12, limit: 10_000},
 	{name: "hundred/100-a-second", businesses: 100, perSecond: 100, batch: 100, partitions: 12, seconds: 12},
 	{name: "hundred/1000-a-second", businesses: 100, perSecond: 1000, batch: 100, partitions: 12, seconds: 12},
 }
@@ -67,14 +69,17 @@ func BenchmarkPaced(b *testing.B) {
 }
 
 func paced(b *testing.B, l load) {
-	limit := l.perSecond*20/19 + 1 // so that 95 % of it are the rate
+	limit := l.limit
+	for limit == 0 || newPace(limit, time.Now).full < float64(l.perSecond) {
+		limit = max(limit, l.perSecond) + 1
+	}
 	stripe := startStripe(b, l, limit)
 	log := newPacedLog(b, l)
 	cfg := Config{
 		Log: log, UsageTopic: usageTopic, CursorsTopic: cursorsTopic, DeadTopic: deadTopic, Businesses: map[string]Business{},
 	}
 	if l.tls {
-		t := ownTransport(http.DefaultTransport.(*http.Transport).Clone(), 16*l.businesses)
+		t := ownTransport(http.DefaultTransport.(*http.Transport).Clone(), 32*l.businesses)
 		t.TLSClientConfig = &tls.Config{RootCAs: stripe.roots}
 		cfg.Transport = t
 	}
