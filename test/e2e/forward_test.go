@@ -197,7 +197,7 @@ func TestWhatIsForwardedIsAtStripeOnceThroughKillsAndFaults(t *testing.T) {
 				}
 			}
 			f := newForwarding(t, meters, g)
-			for range rounds(3) {
+			for range rounds(2) {
 				if err := fake.Inject(f.faultsOfStripe()...); err != nil {
 					t.Fatal(err)
 				}
