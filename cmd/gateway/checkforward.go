@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -53,26 +55,32 @@ func (k *checker) forwardBusiness(id string, b ForwardBusinessConfig) {
 	if !businessID.MatchString(id) {
 		k.refuse(at, id, "is no business id", fmt.Sprintf("use letters, digits, '_', '-' and '.', at most %d, for example acct_demo", auth.BusinessBytesMax))
 	}
-	if key, from, err := b.key(); err != nil {
+	key, from, err := b.key()
+	if err != nil {
 		k.refuse(at+"."+from, "", err.Error(), "give one of stripe_key_file (a file that holds the key alone), stripe_key_env (the name of an environment variable) and stripe_key")
 	} else if !isStripeKey(key) {
 		k.refuse(at+"."+from, "", "is no secret key of Stripe (it is not shown)", "give one that begins with sk_test_, sk_live_, rk_test_ or rk_live_, without quotes or spaces around it")
 	}
-	k.base(at+".api_base", b.APIBase, "https://api.stripe.com")
-	k.base(at+".meter_events_base", b.MeterEventsBase, "https://meter-events.stripe.com")
+	live := strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_")
+	k.base(at+".api_base", b.APIBase, "https://api.stripe.com", live)
+	k.base(at+".meter_events_base", b.MeterEventsBase, "https://meter-events.stripe.com", live)
 	k.between(at+".events_per_second", int64(b.EventsPerSecond), 0, eventsPerSecMax)
 	if _, err := b.since(); err != nil {
 		k.refuse(at+".since", b.Since, "is no time", "write RFC 3339, for example 2026-11-01T00:00:00Z; what was received before is not sent")
 	}
 }
 
-// base checks the address of an API; empty is Stripe's own.
-func (k *checker) base(key, address, own string) {
+// base checks the address of an API; empty is Stripe's own. A live key leaves this machine over TLS alone.
+func (k *checker) base(key, address, own string, live bool) {
 	if address == "" {
 		return
 	}
 	if httpAddress(address) != nil {
 		k.refuse(key, address, "is no address", "write a URL, for example "+own+", which it is without the key")
+		return
+	}
+	if u, err := url.Parse(address); live && err == nil && u.Scheme == "http" && !isLoopback(net.JoinHostPort(u.Hostname(), "80")) {
+		k.refuse(key, address, "would have a live key sent without TLS", "write https://")
 	}
 }
 
@@ -100,6 +108,10 @@ func (b *ForwardBusinessConfig) key() (key, from string, err error) {
 		return "", "stripe_key", errors.New("there is no key")
 	case given > 1:
 		return "", "stripe_key", errors.New("there is more than one key")
+	case isStripeKey(b.StripeKeyEnv):
+		return "", "stripe_key_env", errors.New("is a key (it is not shown) where the name of an environment variable is expected")
+	case isStripeKey(b.StripeKeyFile):
+		return "", "stripe_key_file", errors.New("is a key (it is not shown) where the name of a file is expected")
 	case b.StripeKeyEnv != "":
 		if key = os.Getenv(b.StripeKeyEnv); key == "" {
 			return "", "stripe_key_env", fmt.Errorf("the environment variable %s is not set", b.StripeKeyEnv)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,7 @@ type deadList struct {
 }
 
 func (c *deadList) Run(m *Main) error {
-	page, err := c.page(c.Business, c.Limit)
+	page, err := c.page(url.Values{"business": {c.Business}, "limit": {strconv.Itoa(c.Limit)}})
 	if err != nil {
 		return &exitError{exitUnknown, err}
 	}
@@ -46,8 +47,7 @@ func (c *deadList) Run(m *Main) error {
 	return nil
 }
 
-func (a *adminAccess) page(business string, limit int) (page deadPage, err error) {
-	q := url.Values{"business": {business}, "limit": {strconv.Itoa(limit)}}
+func (a *adminAccess) page(q url.Values) (page deadPage, err error) {
 	_, err = a.ask(context.Background(), http.MethodGet, pathDead+"?"+q.Encode(), nil, &page)
 	return page, err
 }
@@ -75,10 +75,12 @@ type deadRetry struct {
 	Business    string   `help:"Only of this business." placeholder:"ID"`
 	Refused     bool     `help:"All letters that Stripe refused, such as before a meter was made there. Those whose outcome is unknown have to be named: should they be at Stripe already, they would count twice."`
 	adminAccess `embed:""`
+
+	more bool // than one run takes
 }
 
 func (c *deadRetry) Run(m *Main) error {
-	ids, err := c.which()
+	ids, err := c.which(m)
 	if err != nil {
 		return &exitError{exitUnknown, err}
 	}
@@ -101,6 +103,9 @@ func (c *deadRetry) Run(m *Main) error {
 		}
 	}
 	fmt.Fprintf(m.Stdout, "%d sent, %d refused again\n", all.Settled, len(all.Left))
+	if c.more {
+		return &exitError{exitFailed, errors.New("there are more; run it again")}
+	}
 	if len(all.Left) > 0 {
 		return &exitError{exitFailed, fmt.Errorf("%d were refused again and remain dead letters", len(all.Left))}
 	}
@@ -108,7 +113,7 @@ func (c *deadRetry) Run(m *Main) error {
 }
 
 // which is the ids to try.
-func (c *deadRetry) which() ([]string, error) {
+func (c *deadRetry) which(m *Main) ([]string, error) {
 	if len(c.IDs) > 0 && c.Refused {
 		return nil, errors.New("give ids or --refused, not both")
 	}
@@ -118,15 +123,16 @@ func (c *deadRetry) which() ([]string, error) {
 		}
 		return c.IDs, nil
 	}
-	page, err := c.page(c.Business, deadListMax)
+	page, err := c.page(url.Values{"business": {c.Business}, "limit": {strconv.Itoa(deadListMax)}, "refused": {"true"}})
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
+	if c.more = page.HasMore; c.more {
+		fmt.Fprintf(m.Stderr, "gateway: more than %d letters were refused; these are the oldest\n", deadListMax)
+	}
+	ids := make([]string, len(page.Data))
 	for i := range page.Data {
-		if page.Data[i].Answer != nil {
-			ids = append(ids, page.Data[i].ID)
-		}
+		ids[i] = page.Data[i].ID
 	}
 	return ids, nil
 }
@@ -157,8 +163,8 @@ func (c *drainCommand) Run(m *Main) error {
 	case err == nil:
 		fmt.Fprintf(m.Stdout, "everything received before %s is at Stripe or among the dead letters\n", before.UTC().Format(time.RFC3339Nano))
 		return nil
-	case ctx.Err() != nil && lacking != "":
-		return &exitError{exitFailed, fmt.Errorf("not drained within %v: %s", c.Timeout, lacking)}
+	case ctx.Err() != nil:
+		return &exitError{exitFailed, fmt.Errorf("not drained within %v: %s", c.Timeout, cmp.Or(lacking, "the gateway did not say what is lacking"))}
 	}
 	return &exitError{exitUnknown, err}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -85,10 +86,13 @@ func listDead(f *forward.Forwarder, w http.ResponseWriter, r *http.Request) {
 		writeFault(w, http.StatusBadRequest, errors.New("limit must be a number from 1 to "+strconv.Itoa(deadListMax)))
 		return
 	}
-	list, err := f.DeadList(r.Context(), r.URL.Query().Get("business"), limit+1)
+	list, err := f.DeadList(r.Context(), r.URL.Query().Get("business"), 0)
 	if err != nil {
 		writeFault(w, http.StatusServiceUnavailable, err)
 		return
+	}
+	if r.URL.Query().Get("refused") == "true" {
+		list = slices.DeleteFunc(list, func(d forward.Dead) bool { return d.Answer == nil })
 	}
 	page := deadPage{HasMore: len(list) > limit}
 	page.Data = lettersOf(list[:min(limit, len(list))])

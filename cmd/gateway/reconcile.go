@@ -89,8 +89,11 @@ func (c *reconcileCommand) Run(m *Main) error {
 	if err != nil {
 		return &exitError{exitUnknown, err}
 	}
-	if done.Drift > 0 {
+	switch {
+	case done.Drift > 0:
 		return &exitError{exitFailed, fmt.Errorf("of %d customers the total is another at Stripe, and nothing explains it", done.Drift)}
+	case done.NotCompared > 0:
+		return &exitError{exitFailed, fmt.Errorf("%d meters have usage here and are not so at Stripe: none of their customers was compared", done.NotCompared)}
 	}
 	return nil
 }

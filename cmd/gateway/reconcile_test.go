@@ -140,11 +140,14 @@ func TestWhatWasForwardedIsReconciled(t *testing.T) {
 		}, args...)...)
 	}
 	const onlyHere = `{"event_name":"only_here","customer":"","ours":"","theirs":"","missing":"","explained":[{"reason":"meter_not_at_stripe","value":""}]}` + "\n"
-	if code, out, errs := ask("--customer", "cus_9"); code != exitOK || out != onlyHere || !strings.Contains(errs, "2 meters with 5 customers were compared; 1 differ, 0 of them for no known reason") {
+	if code, out, errs := ask("--customer", "cus_9"); code != exitFailed || out != onlyHere || !strings.Contains(errs, "2 meters with 5 customers were compared; 1 differ, 0 of them for no known reason") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 	if _, text := front.get("/metrics"); !strings.Contains(text, `tollgate_forward_compared_timestamp_seconds{business="acct_demo",livemode="false"}`) {
 		t.Error("no metric says when it was compared")
+	}
+	if code, out, errs := ask("--meter", "calls"); code != exitOK || out != "" {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 	if code, _, errs := ask("--meter", "nothing"); code != exitUnknown || !strings.Contains(errs, "there is no meter nothing") {
 		t.Errorf("exit %d, %s", code, errs)

@@ -98,7 +98,7 @@ func (l *lane) take(ctx context.Context) (e entry, ok bool, err error) {
 			l.queue = nil
 		}
 		l.queued -= len(e.items)
-		l.queuedBytes -= e.bytes
+		l.hold(-e.bytes)
 		l.t.mu.Unlock()
 		return e, true, nil
 	}
@@ -139,5 +139,5 @@ func (l *lane) putBack(e entry) {
 	}
 	l.queue = append([]entry{e}, l.queue...)
 	l.queued += len(e.items)
-	l.queuedBytes += e.bytes
+	l.hold(e.bytes)
 }

@@ -74,6 +74,7 @@ type Config struct {
 	RangeEvents                    int    // events of a range at most, two of which bound what is sent again after a crash. 0: 5,000
 	QueueEvents                    int    // events that wait in memory for a lane. 0: 10,000
 	QueueBytes                     int    // their bytes. 0: 8 MiB
+	QueuesBytes                    int    // those of all lanes together, beyond which lanes are left behind. 0: 256 MiB
 	InFlight                       int    // requests of a business at once. 0: 32
 	ReadersBehind                  int    // lanes that read by themselves at once. 0: 4
 	RequestTimeout                 time.Duration
@@ -136,6 +137,7 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.RangeEvents, 5_000)
 	defaultTo(&c.QueueEvents, 10_000)
 	defaultTo(&c.QueueBytes, 8<<20)
+	defaultTo(&c.QueuesBytes, 256<<20)
 	defaultTo(&c.InFlight, 32)
 	defaultTo(&c.ReadersBehind, 4)
 	defaultTo(&c.RequestTimeout, 20*time.Second)

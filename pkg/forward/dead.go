@@ -116,7 +116,7 @@ func (f *Forwarder) DeadList(ctx context.Context, business string, limit int) ([
 			case business != "" && d.Business != business:
 			case d.Object == settledObject:
 				delete(open, d.ID())
-			case open[d.ID()] == nil:
+			default: // of several, the last says what is known
 				open[d.ID()] = d
 			}
 		}); err != nil {
@@ -158,16 +158,24 @@ var ErrNoSuchDead = errors.New("forward: there is no such dead letter")
 // Retry sends dead letters again, as they were, and settles those that Stripe takes. Whoever retries one whose outcome is
 // unknown has looked that it is not at Stripe: after 24 h it would count twice. The answers are those that remain dead.
 func (f *Forwarder) Retry(ctx context.Context, business string, ids ...string) (settled int, left []Dead, err error) {
-	open, err := f.DeadList(ctx, business, 0)
+	ctx, end, err := f.call(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
+	defer end()
+	list, err := f.DeadList(ctx, business, 0)
+	if err != nil {
+		return 0, nil, err
+	}
+	open := make(map[string]*Dead, len(list))
+	for i := range list {
+		open[list[i].ID()] = &list[i]
+	}
 	for _, id := range ids {
-		i := slices.IndexFunc(open, func(d Dead) bool { return d.ID() == id })
-		if i < 0 {
+		d := open[id]
+		if d == nil {
 			return settled, left, fmt.Errorf("%w: %s", ErrNoSuchDead, id)
 		}
-		d := open[i]
 		s := f.senders[scope{d.Business, d.Livemode}]
 		if s == nil {
 			return settled, left, fmt.Errorf("forward: %s is not forwarded", d.Business)
@@ -181,17 +189,33 @@ func (f *Forwarder) Retry(ctx context.Context, business string, ids ...string) (
 		}
 		var again *setAside
 		if err := s.deliver(ctx, []parcel{p}, try{first: f.cfg.Now()}, func(a setAside) { again = &a }); err != nil {
-			return settled, left, err
+			// It may be at Stripe. Nobody is to send it again days later for what Stripe said before.
+			d.Reason, d.Answer = reasonUnknown, nil
+			return settled, left, errors.Join(err, f.note(ctx, d))
 		}
 		if again != nil {
 			left = append(left, *f.deadLetter(s.scope, d.Partition, *again))
 			continue
 		}
-		d.Object, d.At = settledObject, f.cfg.Now().UTC().Format(timeForm)
-		if err := f.bury(ctx, &d); err != nil {
+		d.Object = settledObject
+		if err := f.note(ctx, d); err != nil {
 			return settled, left, err
 		}
 		settled++
 	}
 	return settled, left, nil
+}
+
+// noteMax is how long what became of a letter is tried to be noted when nobody waits for it any more.
+const noteMax = 2 * time.Second
+
+// note writes what became of a letter, also when ctx has ended.
+func (f *Forwarder) note(ctx context.Context, d *Dead) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteMax)
+	defer cancel()
+	d.At = f.cfg.Now().UTC().Format(timeForm)
+	if err := f.bury(ctx, d); err != nil {
+		return fmt.Errorf("forward: letter %s was sent and what became of it could not be noted: %w", d.ID(), err)
+	}
+	return nil
 }

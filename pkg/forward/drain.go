@@ -18,6 +18,11 @@ const (
 // Config.Unlogged. It goes by the cursors, so that it may take a minute where another gateway has little to send, and a
 // window of the roll-up longer. progress, which may be nil, is told what is lacking whenever that changes.
 func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(lacking string)) error {
+	ctx, end, err := f.call(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	if progress == nil {
 		progress = func(string) {}
 	}
@@ -28,7 +33,7 @@ func (f *Forwarder) Drain(ctx context.Context, before time.Time, progress func(l
 		}
 	}
 	if f.cfg.Unlogged != nil {
-		if err := until(ctx, progress, func() string { return f.cfg.Unlogged(before) }); err != nil {
+		if err := until(ctx, progress, func() string { return f.cfg.Unlogged(before.Add(drainGrace)) }); err != nil {
 			return err
 		}
 	}

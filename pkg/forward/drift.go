@@ -48,15 +48,25 @@ func (d *drifts) note(registry *metrics.Registry, r *comparing, now time.Time) {
 	defer d.mu.Unlock()
 	s := r.s.scope
 	found := make(map[driftMeter]int64)
+	for of := range d.meters { // what was compared, or is no more, has what was found now
+		if of.of == s && (len(r.Meters) == 0 || r.named[of.eventName] != nil) {
+			found[of] = 0
+		}
+	}
+	told := len(d.meters)
 	for _, m := range r.meters {
+		n := int64(r.drift[m.EventName])
+		if n == 0 {
+			continue
+		}
 		of := driftMeter{s, m.EventName}
-		n := r.drift[m.EventName]
-		if d.meters[of] == nil && n > 0 && len(d.meters) >= driftMetersMax {
-			of.eventName = "other"
+		if _, known := d.meters[of]; !known {
+			if told >= driftMetersMax {
+				of.eventName = "other"
+			}
+			told++
 		}
-		if n > 0 || d.meters[of] != nil {
-			found[of] += int64(n)
-		}
+		found[of] += n
 	}
 	for of, n := range found {
 		if d.meters[of] == nil {

@@ -3,11 +3,13 @@ package forward
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"tollgate/pkg/commitlog"
 	"tollgate/pkg/usage"
 )
 
@@ -22,6 +24,7 @@ type Forwarder struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 
+	queued atomic.Int64 // bytes in the queues of all lanes
 	drains atomic.Int64 // calls of Drain under way: the cursors are written soon
 
 	mu   sync.Mutex
@@ -64,7 +67,7 @@ func (f *Forwarder) run(ctx context.Context, partition int32, view func() View) 
 	defer context.AfterFunc(f.ctx, cancel)()
 	t := &tap{f: f, view: view(), partition: partition, next: -1, lanes: make(map[scope]*lane), gathered: make(map[scope]*entry), sizes: make(map[scope]size), behind: make(chan struct{}, f.cfg.ReadersBehind)}
 	for s, sender := range f.senders {
-		t.lanes[s] = &lane{f: f, s: sender, t: t, view: view(), key: laneKey(s, t.partition), wake: make(chan struct{}, 1)}
+		t.lanes[s] = &lane{f: f, s: sender, t: t, view: view(), aside: view(), key: laneKey(s, t.partition), wake: make(chan struct{}, 1)}
 	}
 	f.mu.Lock()
 	f.taps[t.partition] = t
@@ -81,6 +84,19 @@ func (f *Forwarder) run(ctx context.Context, partition int32, view func() View) 
 	if f.taps[t.partition] == t {
 		delete(f.taps, t.partition)
 	}
+}
+
+// call is for a question that a person waits for: it ends with the forwarder, which waits for it.
+func (f *Forwarder) call(ctx context.Context) (context.Context, func(), error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		return nil, nil, fmt.Errorf("forward: %w", commitlog.ErrClosed)
+	}
+	f.wait.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(f.ctx, cancel)
+	return ctx, func() { stop(); cancel(); f.wait.Done() }, nil
 }
 
 // BusinessState is how a business stands, of the partitions that this process runs.
@@ -155,7 +171,9 @@ func (f *Forwarder) Ready() error { return f.board.follower.Ready() }
 
 // Close ends what runs. Calls of Beside return.
 func (f *Forwarder) Close(ctx context.Context) error {
-	f.cancel()
+	f.mu.Lock()
+	f.cancel() // no call begins after this
+	f.mu.Unlock()
 	done := make(chan struct{})
 	go func() { f.wait.Wait(); close(done) }()
 	select {

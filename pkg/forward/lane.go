@@ -35,7 +35,8 @@ type lane struct {
 	writer    string
 	tidied    bool
 
-	looking sync.Mutex // held by a request of the lane that uses view
+	looking sync.Mutex
+	aside   View // guarded by looking; for requests under way, while the lane itself uses view
 
 	mu    sync.Mutex
 	state laneState // guarded by mu
@@ -63,7 +64,8 @@ const (
 func (l *lane) serve(e *entry, end int64) {
 	last := len(l.queue) - 1
 	switch {
-	case last >= 0 && (l.queued >= l.f.cfg.QueueEvents || l.queuedBytes >= l.f.cfg.QueueBytes):
+	case last >= 0 && (l.queued >= l.f.cfg.QueueEvents || l.queuedBytes >= l.f.cfg.QueueBytes),
+		e != nil && l.f.queued.Load() >= int64(l.f.cfg.QueuesBytes):
 		return
 	case e == nil && last >= 0:
 		l.queue[last].end = end
@@ -73,7 +75,7 @@ func (l *lane) serve(e *entry, end int64) {
 		e.end = end
 		l.queue = append(l.queue, *e)
 		l.queued += len(e.items)
-		l.queuedBytes += e.bytes
+		l.hold(e.bytes)
 		select {
 		case l.wake <- struct{}{}:
 		default:
@@ -82,8 +84,20 @@ func (l *lane) serve(e *entry, end int64) {
 	l.end = end
 }
 
+// hold counts bytes of the queue. t.mu is held.
+func (l *lane) hold(bytes int) {
+	l.queuedBytes += bytes
+	l.f.queued.Add(int64(bytes))
+}
+
 // run lives until ctx ends.
 func (l *lane) run(ctx context.Context) {
+	defer func() {
+		l.t.mu.Lock()
+		defer l.t.mu.Unlock()
+		l.placed = false // nothing is queued any more
+		l.hold(-l.queuedBytes)
+	}()
 	for pause := l.f.cfg.BackoffMin; ctx.Err() == nil; pause = min(2*pause, l.f.cfg.BackoffMax) {
 		err := l.live(ctx)
 		if ctx.Err() != nil {
@@ -225,16 +239,17 @@ func (l *lane) takeUp(ctx context.Context) error {
 		l.f.counts.ranges.Add(1)
 	}
 	l.t.mu.Lock()
-	l.queue, l.queued, l.queuedBytes, l.end, l.placed = nil, 0, 0, l.next, true
+	l.hold(-l.queuedBytes)
+	l.queue, l.queued, l.end, l.placed = nil, 0, l.next, true
 	l.t.mu.Unlock()
 	return nil
 }
 
 // gap goes on behind what retention took.
 func (l *lane) gap(from, oldest int64) {
-	l.f.counts.gaps.Add(uint64(oldest - from))
-	l.f.cfg.Notify(Notice{What: Gap, Business: l.s.scope.String(), Detail: fmt.Sprintf("offsets %d to %d of partition %d", from, oldest-1, l.t.partition)})
-	l.next = max(oldest, l.before.End)
+	l.next = max(oldest, l.before.End) // of a range that has lost its beginning nobody can say what was sent
+	l.f.counts.gaps.Add(uint64(l.next - from))
+	l.f.cfg.Notify(Notice{What: Gap, Business: l.s.scope.String(), Detail: fmt.Sprintf("offsets %d to %d of partition %d", from, l.next-1, l.t.partition)})
 }
 
 // refill reads a range that was decided before.

@@ -49,6 +49,8 @@ type Compared struct {
 	Customers   int       `json:"customers"`   // of each meter for itself
 	Differences int       `json:"differences"` // explained or not
 	Drift       int       `json:"drift"`       // those that nothing explains
+	// NotCompared are meters with usage here that Stripe has not, or has otherwise.
+	NotCompared int `json:"not_compared"`
 	// Waiting is the first lane that was behind when Stripe was asked about what differed, with its offsets; "": none was.
 	Waiting string `json:"waiting,omitempty"`
 }
@@ -84,6 +86,11 @@ type comparing struct {
 // all that was here is at Stripe as well, and when no later event came between the two answers; so what remains is
 // neither on its way nor late, as long as forwarding goes on. One comparison of a business runs at a time.
 func (f *Forwarder) Compare(ctx context.Context, c Comparison) (Compared, error) {
+	ctx, end, err := f.call(ctx)
+	if err != nil {
+		return Compared{}, err
+	}
+	defer end()
 	r, err := f.compare(ctx, &c)
 	if err != nil {
 		return Compared{}, fmt.Errorf("forward: %w", err)
@@ -188,6 +195,7 @@ func (r *comparing) meter(ctx context.Context, m *control.Meter) error {
 		}
 		if wrong != "" {
 			if len(list) > 0 {
+				r.done.NotCompared++
 				r.done.Customers += len(list)
 				err = r.differs(&Difference{EventName: m.EventName, Explained: []ReasonPart{{Reason: wrong}}})
 			}

@@ -170,7 +170,7 @@ func (l *lane) request(ctx context.Context, parcels []parcel, t try) error {
 func (l *lane) describe(ctx context.Context, d *Dead, event int64) {
 	l.looking.Lock()
 	defer l.looking.Unlock()
-	i, err := l.t.one(ctx, l.view, l.s.scope, event)
+	i, err := l.t.one(ctx, l.aside, l.s.scope, event)
 	if err != nil || i == nil {
 		return
 	}

@@ -107,7 +107,7 @@ func TestAResetIsOneOverTCP(t *testing.T) {
 	for _, k := range []fakestripe.Kind{fakestripe.ResetBeforeReading, fakestripe.ResetAfter} {
 		_ = r.Script(fakestripe.Stream, k)
 		got := do(t.Context(), server.Client().Transport, server.URL, http.MethodPost, streamPath, r.token, body(many("e", 100)...))
-		if got.Err == nil || !errors.Is(got.Err, syscall.ECONNRESET) && !errors.Is(got.Err, io.EOF) && !errors.Is(got.Err, syscall.EPIPE) && !strings.Contains(got.Err.Error(), "reset") {
+		if got.Err == nil || !errors.Is(got.Err, syscall.ECONNRESET) && !errors.Is(got.Err, io.EOF) && !errors.Is(got.Err, syscall.EPIPE) && !errors.Is(got.Err, net.ErrClosed) && !strings.Contains(got.Err.Error(), "reset") {
 			t.Errorf("%s: %v", k, got.Err)
 		}
 	}

@@ -46,7 +46,7 @@ type partition struct {
 func (p *partition) append(e *entry) bool {
 	switch p.mode {
 	case direct:
-		e.b.Done = e.kafkaDone
+		e.b.Done, e.at = e.kafkaDone, p.log.cfg.Now()
 		p.away = append(p.away, e)
 		return true
 	case spilling:
@@ -66,7 +66,7 @@ func (e *entry) kafkaDone(b *commitlog.Batch) {
 		b.Done, e.final = e.done, true
 	} else if p.mode == direct {
 		p.mode = leaving
-		l.left(l.cfg.Now())
+		l.left(p.away[0].at)
 	}
 	for len(p.away) > 0 && p.away[0].final && p.mode == direct {
 		p.away[0] = nil

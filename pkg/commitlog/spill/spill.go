@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/commitlog/journal"
@@ -52,8 +53,9 @@ type entry struct {
 	b     *commitlog.Batch
 	done  func(*commitlog.Batch) // the caller's
 	size  int64
-	back  bool // Kafka has given it back
-	final bool // and so to the caller
+	at    time.Time // when it was handed to Kafka
+	back  bool      // Kafka has given it back
+	final bool      // and so to the caller
 	err   error
 }
 
@@ -202,12 +204,12 @@ func (l *Log) Ready() error {
 	}
 	away := l.kafka.Ready()
 	switch {
+	case full:
+		return errors.Join(l.errFull(), away)
 	case away == nil && unusable == nil:
 		return nil
 	case unusable != nil:
 		return unusable
-	case full:
-		return errors.Join(l.errFull(), away)
 	}
 	if err := l.journal.Ready(); err != nil {
 		return fmt.Errorf("%w; and Kafka is away: %w", err, away)
