@@ -48,6 +48,7 @@ var loads = []load{
 	{name: "one/behind-tls", businesses: 1, perSecond: 10_000, batch: 100, partitions: 1, ahead: true, tls: true, seconds: 12},
 	{name: "hundred/100-a-second-of-10000", businesses: 100, perSecond: 100, batch: 100, partitions: 12, seconds: 12, limit: 10_000},
 	{name: "hundred/100-a-second", businesses: 100, perSecond: 100, batch: 100, partitions: 12, seconds: 12},
+	{name: "hundred/300-a-second", businesses: 100, perSecond: 300, batch: 100, partitions: 12, seconds: 12},
 	{name: "hundred/1000-a-second", businesses: 100, perSecond: 1000, batch: 100, partitions: 12, seconds: 12},
 }
 
