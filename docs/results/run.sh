@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the benchmarks beside the code and keeps what they print, with the machine and the commit, in this folder: the
-# source of every figure in docs/PERFORMANCE.md. Takes about ten minutes on a quiet machine of two cores.
-#   docs/results/run.sh [decoder|ring|recordbatch|token|ingest|metrics|journal|whole-path|dedup|usage|summary|kafka]...
+# source of every figure in docs/PERFORMANCE.md. Takes about twenty minutes on a quiet machine of two cores.
+#   docs/results/run.sh [decoder|ring|recordbatch|token|ingest|metrics|journal|whole-path|dedup|usage|summary|forward|kafka]...
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -37,4 +37,5 @@ run whole-path 6 -bench WholePath -benchtime 1x ./pkg/httpd
 DEDUP_SCALE=${DEDUP_SCALE:-10000000 100000000} run dedup 1 -timeout 3h -v -run ScaleOfTheIndex ./pkg/dedup
 run usage 5 -bench Apply -benchmem -benchtime 1000000x -cpu 1 ./pkg/usage
 run summary 3 -bench Summary -benchtime 300x -cpu 1 ./pkg/usage
+run forward 3 -bench 'Paced|Call' -benchtime 1x ./pkg/forward
 REQUIRE_KAFKA=1 run kafka 2 -bench Append -benchtime 2s -timeout 20m ./pkg/commitlog/kafkalog

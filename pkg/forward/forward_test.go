@@ -196,14 +196,20 @@ func TestTheAlarmIsRaisedBeforeItIsTooLateAndEventsThatAreTooOldAreSetAside(t *t
 	})
 }
 
-func TestABusinessThatHangsDelaysNoOther(t *testing.T) {
+func TestABusinessThatHangsOrIsRefusedDelaysNoOther(t *testing.T) {
+	for _, kind := range []fakestripe.Kind{fakestripe.HangBefore, fakestripe.RateLimited} {
+		t.Run(string(kind), func(t *testing.T) { besideOneThatIsNotServed(t, kind) })
+	}
+}
+
+func besideOneThatIsNotServed(t *testing.T, kind fakestripe.Kind) {
 	synctest.Test(t, func(t *testing.T) {
 		var businesses []string
 		for n := range 100 {
 			businesses = append(businesses, fmt.Sprint("acct_", n))
 		}
 		w := small(t, func(c *Config) { c.QueueEvents = 50 }, businesses...)
-		if err := w.fake.Inject(fakestripe.Fault{Kind: fakestripe.HangBefore, Business: "acct_0"}); err != nil {
+		if err := w.fake.Inject(fakestripe.Fault{Kind: kind, Business: "acct_0"}); err != nil {
 			t.Fatal(err)
 		}
 		l := w.live("g")
@@ -221,7 +227,7 @@ func TestABusinessThatHangsDelaysNoOther(t *testing.T) {
 			}
 		}
 		if got := w.total("acct_0"); got != 0 {
-			t.Errorf("acct_0: %d arrived of what hangs", got)
+			t.Errorf("acct_0: %d arrived of what is not taken", got)
 		}
 		w.fake.ClearFaults()
 		w.fake.Release()
