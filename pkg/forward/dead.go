@@ -106,8 +106,11 @@ func (f *Forwarder) bury(ctx context.Context, d *Dead) error {
 	}
 }
 
+// lettersMax bounds the open letters that are looked at, the oldest ones.
+const lettersMax = 100_000
+
 // DeadList reads the dead letters of a business, or of all when it is "", the oldest first, those that were settled left
-// out; limit at most.
+// out; limit at most. It looks at lettersMax.
 func (f *Forwarder) DeadList(ctx context.Context, business string, limit int) ([]Dead, error) {
 	open := make(map[string]*Dead)
 	for n := range int32(f.cfg.Log.Partitions(f.cfg.DeadTopic)) {
@@ -116,7 +119,7 @@ func (f *Forwarder) DeadList(ctx context.Context, business string, limit int) ([
 			case business != "" && d.Business != business:
 			case d.Object == settledObject:
 				delete(open, d.ID())
-			default: // of several, the last says what is known
+			case len(open) < lettersMax || open[d.ID()] != nil: // of several, the last says what is known
 				open[d.ID()] = d
 			}
 		}); err != nil {

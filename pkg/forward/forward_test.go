@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tollgate/pkg/recordbatch"
 	"tollgate/pkg/thinevent"
 	"tollgate/test/fakestripe"
 )
@@ -365,4 +366,23 @@ func TestRequestsHaveConnectionsOfTheirOwnWhichAreKept(t *testing.T) {
 	if more := conns.Load() - first; more > requests/2 || others.Load() > 0 {
 		t.Errorf("%d connections were made for %d requests at once, then %d more; %d requests by another version of HTTP", first, requests, more, others.Load())
 	}
+}
+
+func TestTheAlarmIsRaisedForALaneThatCanNotBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		events := &someEvents{}
+		w := small(t, func(c *Config) { c.Events = events }, "acct_a")
+		c := &cursor{Object: cursorObject, Business: "acct_a", Partition: 0, Seq: 1, Writer: "w", Next: 1000, End: 1000, Gateway: "g", At: time.Now().UTC().Format(timeForm)}
+		w.log.add(cursorsTopic, 0, recordbatch.Record{Key: []byte(c.key()), Value: c.encode()}) // of another log
+		l := w.live("g")
+		time.Sleep(19 * time.Hour)
+		if len(events.got) > 0 {
+			t.Errorf("after 19 hours: %v", events.got)
+		}
+		time.Sleep(2 * time.Hour)
+		if len(events.got) == 0 || events.got[0].Type != thinevent.TypeAtRisk {
+			t.Errorf("after 21 hours: %v", events.got)
+		}
+		l.kill()
+	})
 }

@@ -98,11 +98,13 @@ func (l *lane) run(ctx context.Context) {
 		l.placed = false // nothing is queued any more
 		l.hold(-l.queuedBytes)
 	}()
+	begun := l.f.cfg.Now()
 	for pause := l.f.cfg.BackoffMin; ctx.Err() == nil; pause = min(2*pause, l.f.cfg.BackoffMax) {
 		err := l.live(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		l.notPlaced(begun)
 		what := Faulty
 		if errors.Is(err, errSuperseded) {
 			what = Superseded
@@ -114,6 +116,19 @@ func (l *lane) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// notPlaced has a lane that does not even know where it is count as one whose oldest event came when it began to try.
+func (l *lane) notPlaced(begun time.Time) {
+	l.t.mu.Lock()
+	placed := l.placed
+	l.t.mu.Unlock()
+	if placed {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.receivedMs = begun.UnixMilli()
 }
 
 // flight is a range on its way. The next one is decided and sent behind it while its answers are awaited, so that a lane
