@@ -62,6 +62,8 @@ func mean(to endpoint, a *answer) meaning {
 		return undetermined
 	case a.status == http.StatusRequestEntityTooLarge:
 		return tooLarge
+	case a.status == http.StatusConflict && a.header.Get("Stripe-Should-Retry") == "false":
+		return refused
 	case a.status == http.StatusConflict, a.kind == "idempotency_error", a.code == "idempotency_error":
 		return again
 	case a.status == http.StatusBadRequest && a.header.Get("Stripe-Should-Retry") == "true":

@@ -41,6 +41,7 @@ func TestWhatAnAnswerMeansForWhatWasSent(t *testing.T) {
 		{"a key that is not known", toStream, 401, body("invalid_request_error", "", "x"), "", blocked},
 		{"a key that may not", toStream, 403, body("invalid_request_error", "", "x"), "", blocked},
 		{"another at the same time", toV1, 409, body("invalid_request_error", "too_many_concurrent_requests", "x"), "", again},
+		{"another at the same time, and it should not be tried again", toV1, 409, body("invalid_request_error", "x", "x"), "false", refused},
 		{"too large", toStream, 413, ``, "", tooLarge},
 		{"too fast", toStream, 429, body("rate_limit", "rate_limit", "x"), "", slowDown},
 		{"a lock", toV1, 429, body("invalid_request_error", "lock_timeout", "x"), "", slowDown},
