@@ -17,6 +17,7 @@ import (
 
 	"tollgate/pkg/recordbatch"
 	"tollgate/pkg/thinevent"
+	"tollgate/pkg/usage"
 	"tollgate/test/fakestripe"
 )
 
@@ -300,8 +301,9 @@ func TestWhatIsLeftOutBetweenTwoRangesOnTheirWayStaysLeftOut(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		w.send("acct_a", "a", "cus_1", 1)
 		time.Sleep(time.Second)
-		w.send("acct_a", "b", "cus_1", 10)
-		w.folds[0].rulings[1].Other = 3 // the fold is further than the forwarder
+		b := sent{offset: 1, business: "acct_a", meter: simMeters["calls"], customer: "cus_1", identifier: "b", value: 10, atMs: time.Now().UnixMilli()}
+		w.append(0, b.record(), usage.Ruling{Kind: usage.RulingCounted, Other: 3}) // the fold is further than the forwarder
+		w.events = append(w.events, b)
 		time.Sleep(time.Second)
 		w.send("acct_a", "c", "cus_1", 100)
 		w.cancelOne(1)

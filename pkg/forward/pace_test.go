@@ -21,9 +21,11 @@ func TestEventsAreGivenToOneAtATimeAndNoneAreSavedUp(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
+		p.mu.Lock()
 		if p.tokens < -float64(p.batch()) {
 			t.Errorf("%v events were given away in advance", -p.tokens)
 		}
+		p.mu.Unlock()
 		for range 40 {
 			left = append(left, <-done)
 		}

@@ -109,19 +109,22 @@ func (w *world) now() time.Time {
 	return time.Now().Add(w.skew)
 }
 
-// event appends one to the log and folds it.
-func (w *world) event(e *sent, duplicate bool) {
-	value := map[string]any{
+func (e *sent) record() map[string]any {
+	return map[string]any{
 		"object": "meter_event", "business": e.business, "livemode": false, "event_name": e.meter.EventName, "identifier": e.identifier,
 		"timestamp": time.UnixMilli(e.atMs).UTC().Format(timeForm), "received": time.Now().UTC().Format(timeForm),
 		"payload": map[string]string{"stripe_customer_id": e.customer, "value": fmt.Sprint(e.value)},
 	}
+}
+
+// event appends one to the log and folds it.
+func (w *world) event(e *sent, duplicate bool) {
 	f := w.folds[e.partition]
 	kind := usage.RulingCounted
 	if duplicate {
 		kind = usage.RulingAgain
 	}
-	w.append(e.partition, value, usage.Ruling{Kind: kind, Other: -1})
+	w.append(e.partition, e.record(), usage.Ruling{Kind: kind, Other: -1})
 	if !duplicate {
 		e.offset = int64(len(f.rulings) - 1)
 		w.events = append(w.events, *e)
