@@ -61,7 +61,7 @@ func (k *checker) forwardBusiness(id string, b ForwardBusinessConfig) {
 	} else if !isStripeKey(key) {
 		k.refuse(at+"."+from, "", "is no secret key of Stripe (it is not shown)", "give one that begins with sk_test_, sk_live_, rk_test_ or rk_live_, without quotes or spaces around it")
 	}
-	live := strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_")
+	live := forward.Livemode(key)
 	k.base(at+".api_base", b.APIBase, "https://api.stripe.com", live)
 	k.base(at+".meter_events_base", b.MeterEventsBase, "https://meter-events.stripe.com", live)
 	k.between(at+".events_per_second", int64(b.EventsPerSecond), 0, eventsPerSecMax)

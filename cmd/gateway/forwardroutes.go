@@ -86,7 +86,7 @@ func listDead(f *forward.Forwarder, w http.ResponseWriter, r *http.Request) {
 		writeFault(w, http.StatusBadRequest, errors.New("limit must be a number from 1 to "+strconv.Itoa(deadListMax)))
 		return
 	}
-	list, err := f.DeadList(r.Context(), r.URL.Query().Get("business"), 0)
+	list, err := f.DeadList(r.Context(), r.URL.Query().Get("business"))
 	if err != nil {
 		writeFault(w, http.StatusServiceUnavailable, err)
 		return

@@ -172,6 +172,14 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// pause is that before the next attempt, which doubles.
+func (c *Config) pause(attempts int) time.Duration {
+	if d := c.BackoffMin << min(attempts, 20); d > 0 {
+		return min(d, c.BackoffMax)
+	}
+	return c.BackoffMax
+}
+
 func (c *Config) validate() error {
 	switch {
 	case c.Log == nil || c.UsageTopic == "" || c.CursorsTopic == "" || c.DeadTopic == "":
@@ -193,8 +201,8 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// livemode says which mode a key is of.
-func livemode(key string) bool {
+// Livemode says which mode a key of Stripe's is of.
+func Livemode(key string) bool {
 	return strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_")
 }
 

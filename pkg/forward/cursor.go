@@ -8,12 +8,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tollgate/pkg/stripe"
 )
 
 const (
 	cursorPrefix = "forward/"
 	cursorObject = "forward_cursor"
-	timeForm     = "2006-01-02T15:04:05.000Z"
+	timeForm     = stripe.TimeLayout
 	// skipMax bounds what a range remembers of cancels. With more, both the event and its cancel are sent.
 	skipMax = 1000
 )

@@ -100,7 +100,7 @@ func (f *Forwarder) bury(ctx context.Context, d *Dead) error {
 			return err
 		}
 		f.cfg.Notify(Notice{What: Faulty, Business: d.Business, Detail: "writing a dead letter", Err: err})
-		if err := sleep(ctx, min(f.cfg.BackoffMin<<min(attempt, 10), f.cfg.BackoffMax)); err != nil {
+		if err := sleep(ctx, f.cfg.pause(attempt)); err != nil {
 			return err
 		}
 	}
@@ -109,22 +109,45 @@ func (f *Forwarder) bury(ctx context.Context, d *Dead) error {
 // lettersMax bounds the open letters that are looked at, the oldest ones.
 const lettersMax = 100_000
 
-// DeadList reads the dead letters of a business, or of all when it is "", the oldest first, those that were settled left
-// out; limit at most. It looks at lettersMax.
-func (f *Forwarder) DeadList(ctx context.Context, business string, limit int) ([]Dead, error) {
-	open := make(map[string]*Dead)
+// openLetters reads what of does not leave out of the letters that were not settled, by their ids; of several of an id, the
+// last says what is known. more: there are others behind lettersMax of them.
+func openLetters[T any](ctx context.Context, f *Forwarder, of func(d *Dead) (T, bool)) (open map[string]T, more bool, err error) {
+	open = make(map[string]T)
 	for n := range int32(f.cfg.Log.Partitions(f.cfg.DeadTopic)) {
 		if err := f.eachDead(ctx, n, func(d *Dead) {
+			letter, ok := of(d)
+			if !ok {
+				return
+			}
+			id := d.ID()
+			_, known := open[id]
 			switch {
-			case business != "" && d.Business != business:
 			case d.Object == settledObject:
-				delete(open, d.ID())
-			case len(open) < lettersMax || open[d.ID()] != nil: // of several, the last says what is known
-				open[d.ID()] = d
+				delete(open, id)
+			case known || len(open) < lettersMax:
+				open[id] = letter
+			default:
+				more = true
 			}
 		}); err != nil {
-			return nil, err
+			return nil, false, err
 		}
+	}
+	return open, more, nil
+}
+
+// openDead are the open letters of a business, or of all when it is "".
+func (f *Forwarder) openDead(ctx context.Context, business string) (map[string]*Dead, error) {
+	open, _, err := openLetters(ctx, f, func(d *Dead) (*Dead, bool) { return d, business == "" || d.Business == business })
+	return open, err
+}
+
+// DeadList reads the dead letters of a business, or of all when it is "", the oldest first, those that were settled left
+// out. It looks at lettersMax.
+func (f *Forwarder) DeadList(ctx context.Context, business string) ([]Dead, error) {
+	open, err := f.openDead(ctx, business)
+	if err != nil {
+		return nil, err
 	}
 	list := make([]Dead, 0, len(open))
 	for _, d := range open {
@@ -133,9 +156,6 @@ func (f *Forwarder) DeadList(ctx context.Context, business string, limit int) ([
 	slices.SortFunc(list, func(a, b Dead) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Identifier, b.Identifier))
 	})
-	if limit > 0 && len(list) > limit {
-		list = list[:limit]
-	}
 	return list, nil
 }
 
@@ -166,13 +186,9 @@ func (f *Forwarder) Retry(ctx context.Context, business string, ids ...string) (
 		return 0, nil, err
 	}
 	defer end()
-	list, err := f.DeadList(ctx, business, 0)
+	open, err := f.openDead(ctx, business)
 	if err != nil {
 		return 0, nil, err
-	}
-	open := make(map[string]*Dead, len(list))
-	for i := range list {
-		open[list[i].ID()] = &list[i]
 	}
 	for _, id := range ids {
 		d := open[id]

@@ -70,9 +70,18 @@ func (w *world) drain(l *life) {
 	}
 }
 
+// drained is a life that has sent what there was, and ends with the test.
+func (w *world) drained() *life {
+	w.t.Helper()
+	l := w.live("g")
+	w.t.Cleanup(l.kill)
+	w.drain(l)
+	return l
+}
+
 func (w *world) dead(l *life) []Dead {
 	w.t.Helper()
-	list, err := l.f.DeadList(context.Background(), "", 0)
+	list, err := l.f.DeadList(context.Background(), "")
 	if err != nil {
 		w.t.Error(err)
 	}

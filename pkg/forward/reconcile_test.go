@@ -159,8 +159,7 @@ func TestComparingFindsWhatStripeLacksOrHasTooMuchAndWhy(t *testing.T) {
 		w.send("acct_a", "stranger", "stranger", 2)
 		p.answers["lost"], p.answers["more"], p.answers["theirs"] = summaryOf("1"), summaryOf("4.5"), summaryOf("7")
 		p.answers["stranger"] = `{"error":{"type":"invalid_request_error","code":"resource_missing","param":"customer","message":"No such customer"}}`
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		got, done := w.compare(l, func(c *Comparison) { c.Customers = []string{"theirs", "nobody", "same"} })
 		want := []string{"lost 1 of 3 [] 2", "more 4.5 of 3 [] -1.5", "refused 4 of 9 [{refused: invalid_fields 5}] ", "stranger 0 of 2 [{customer_not_at_stripe 2}] ", "theirs 7 of 0 [] -7"}
 		if !slices.Equal(got, want) || done.Drift != 3 || done.Customers != 7 || done.Meters != 1 || done.Waiting != "" {
@@ -176,7 +175,6 @@ func TestComparingFindsWhatStripeLacksOrHasTooMuchAndWhy(t *testing.T) {
 		if text := w.scrape(); !strings.Contains(text, `tollgate_forward_drift{business="acct_a",event_name="calls",livemode="false"} 0`) {
 			t.Errorf("the metric still says it:\n%s", text)
 		}
-		l.kill()
 	})
 }
 
@@ -185,8 +183,7 @@ func TestACancelThatStripeRefusedExplainsWhatItHasTooMuch(t *testing.T) {
 		w, _ := compared(t, nil)
 		w.send("acct_a", "a", "cus_1", 5)
 		w.send("acct_a", "b", "cus_1", 7)
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		w.fake.Jump(25 * time.Hour) // Stripe takes no cancel any more
 		w.cancelOne(0)
 		w.drain(l)
@@ -198,7 +195,6 @@ func TestACancelThatStripeRefusedExplainsWhatItHasTooMuch(t *testing.T) {
 		if len(got) != 1 || !strings.HasPrefix(got[0], "cus_1 12 of 7 [{adjustment refused") || done.Drift != 0 {
 			t.Errorf("%v", got)
 		}
-		l.kill()
 	})
 }
 
@@ -206,8 +202,7 @@ func TestWhatIsStillOnItsWayIsNoDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _ := compared(t, nil)
 		w.send("acct_a", "a", "cus_1", 5)
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		if err := w.fake.Inject(fakestripe.Fault{Kind: fakestripe.Unavailable, Endpoint: fakestripe.Stream}); err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +219,6 @@ func TestWhatIsStillOnItsWayIsNoDrift(t *testing.T) {
 		if got, done := w.compare(l, nil); len(got) > 0 || done.Waiting != "" { // the second look waits for it
 			t.Errorf("%v %+v", got, done)
 		}
-		l.kill()
 	})
 }
 
@@ -236,8 +230,7 @@ func TestEventsThatComeWhileItComparesAreNoDrift(t *testing.T) {
 			for n := range 20 {
 				w.send("acct_a", fmt.Sprint("id-", n), fmt.Sprint("cus_", n), 1)
 			}
-			l := w.live("g")
-			w.drain(l)
+			l := w.drained()
 			var begun atomic.Bool
 			p.before = func(string) {
 				if begun.Swap(true) {
@@ -251,7 +244,6 @@ func TestEventsThatComeWhileItComparesAreNoDrift(t *testing.T) {
 			if got, done := w.compare(l, nil); len(got) > 0 || done.Customers != 20 {
 				t.Errorf("%v %+v", got, done)
 			}
-			l.kill()
 		})
 	}
 }
@@ -261,15 +253,13 @@ func TestATotalThatKeepsChangingIsLate(t *testing.T) {
 		w, p := compared(t, nil)
 		w.send("acct_a", "a", "cus_1", 5)
 		p.answers["cus_1"] = summaryOf("1")
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		n := 0
 		source := modelled{w, func() { n++; w.send("acct_a", fmt.Sprint("b-", n), "cus_1", 1) }}
 		got, done := w.compare(l, func(c *Comparison) { c.Ours = source })
 		if len(got) != 1 || !strings.Contains(got[0], "{late ") || done.Drift != 0 {
 			t.Errorf("%v", got)
 		}
-		l.kill()
 	})
 }
 
@@ -279,8 +269,7 @@ func TestDriftIsFoundBehindATotalThatChangesOnce(t *testing.T) {
 		w, p := compared(t, nil)
 		w.send("acct_a", "a", "cus_1", 5)
 		p.answers["cus_1"] = summaryOf("1")
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		n := 0
 		source := modelled{w, func() {
 			if n++; n == 1 {
@@ -290,7 +279,6 @@ func TestDriftIsFoundBehindATotalThatChangesOnce(t *testing.T) {
 		if got, _ := w.compare(l, func(c *Comparison) { c.Ours = source }); !slices.Equal(got, []string{"cus_1 1 of 7 [] 6"}) {
 			t.Errorf("%v", got)
 		}
-		l.kill()
 	})
 }
 
@@ -300,13 +288,11 @@ func TestATotalThatMayLackEventsIsNoDrift(t *testing.T) {
 		w, p := compared(t, nil)
 		w.send("acct_a", "a", "cus_1", 5)
 		p.answers["cus_1"] = summaryOf("6")
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		got, _ := w.compare(l, func(c *Comparison) { c.Ours = outdated{modelled{w: w}} })
 		if !slices.Equal(got, []string{"cus_1 6 of 5 [{late -1}] "}) {
 			t.Errorf("%v", got)
 		}
-		l.kill()
 	})
 }
 
@@ -326,8 +312,7 @@ func TestADeadLetterExplainsItsValueOnceAndNotWhenItWasSentAgain(t *testing.T) {
 		w.send("acct_a", "fine", "cus_1", 4)
 		p.RoundTripper = picky{w.fake.Transport()}
 		p.answers["cus_1"] = summaryOf("1")
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		if got, _ := w.compare(l, nil); !slices.Equal(got, []string{"cus_1 1 of 9 [{refused: invalid_fields 5}] 3"}) {
 			t.Errorf("%v", got)
 		}
@@ -339,7 +324,6 @@ func TestADeadLetterExplainsItsValueOnceAndNotWhenItWasSentAgain(t *testing.T) {
 		if got, _ := w.compare(l, nil); !slices.Equal(got, []string{"cus_1 4 of 9 [] 5"}) {
 			t.Errorf("%v", got)
 		}
-		l.kill()
 	})
 }
 
@@ -352,12 +336,10 @@ func TestSummariesThatFollowWithADelayAreWaitedFor(t *testing.T) {
 		}
 		p.RoundTripper = w.fake.Transport()
 		w.send("acct_a", "a", "cus_1", 5)
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		if got, _ := w.compare(l, nil); len(got) > 0 {
 			t.Errorf("%v", got)
 		}
-		l.kill()
 	})
 }
 
@@ -368,8 +350,7 @@ func TestManyCustomersAreAskedAboutOnceAtThePaceThatStripeAllows(t *testing.T) {
 		for n := range customers {
 			w.send("acct_a", fmt.Sprint("id-", n), fmt.Sprint("cus_", n), 1)
 		}
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		asked := func() (n int) {
 			for _, r := range w.fake.Requests() {
 				if r.Status == 200 && strings.HasSuffix(r.Path, "/event_summaries") {
@@ -394,7 +375,6 @@ func TestManyCustomersAreAskedAboutOnceAtThePaceThatStripeAllows(t *testing.T) {
 		if limited := w.fake.State(fakestripe.Account{Business: "acct_a"}).RateLimited; len(got) > 0 || asked() != 2*customers || limited == 0 || limited > customers/2 {
 			t.Errorf("%v, %d asked, %d times it was too fast", got, asked(), limited)
 		}
-		l.kill()
 	})
 }
 
@@ -447,13 +427,11 @@ func TestACountThatIsRolledUpIsComparedWithASum(t *testing.T) {
 				e := sent{business: "acct_a", meter: simMeters["hits"], customer: "cus_1", identifier: fmt.Sprint("id-", n), value: 7, atMs: time.Now().UnixMilli()}
 				w.event(&e, false)
 			}
-			l := w.live("g")
-			w.drain(l)
+			l := w.drained()
 			got, done := w.compare(l, nil)
 			if done.Meters != 2 || done.Drift != 0 || (want == "") != (len(got) == 0) || !strings.Contains(fmt.Sprint(got), want) {
 				t.Errorf("%s: %v %+v", formula, got, done)
 			}
-			l.kill()
 		})
 	}
 }
@@ -466,8 +444,7 @@ func TestAComparisonThatCanNotBeMadeSaysWhy(t *testing.T) {
 			c.Businesses["acct_a"] = b
 		})
 		w.send("acct_a", "a", "cus_1", 5)
-		l := w.live("g")
-		w.drain(l)
+		l := w.drained()
 		at := time.Now().Truncate(time.Hour)
 		compare := func(change func(*Comparison)) error {
 			c := Comparison{Business: "acct_a", From: at.Add(-time.Hour), To: at.Add(time.Hour), Ours: modelled{w: w}, Differs: func(Difference) error { return nil }}
@@ -508,6 +485,5 @@ func TestAComparisonThatCanNotBeMadeSaysWhy(t *testing.T) {
 		if err := compare(func(*Comparison) {}); err == nil || !strings.Contains(err.Error(), "asking Stripe about cus_1") {
 			t.Errorf("%v", err)
 		}
-		l.kill()
 	})
 }

@@ -130,9 +130,6 @@ func (r *comparing) ourTotal(ctx context.Context, a *account, at int64) (current
 	}
 }
 
-// deadMax bounds the dead letters that one look takes into account, in each partition of their topic.
-const deadMax = 100_000
-
 // deadParts finds the open dead letters of the customers in question.
 func (r *comparing) deadParts(ctx context.Context, list []account) error {
 	at := make(map[amountKey]*account, len(list))
@@ -140,36 +137,23 @@ func (r *comparing) deadParts(ctx context.Context, list []account) error {
 		list[n].parts = nil
 		at[amountKey{list[n].meter.EventName, list[n].customer}] = &list[n]
 	}
-	for n := range int32(r.f.cfg.Log.Partitions(r.f.cfg.DeadTopic)) {
-		open := make(map[string]deadPart)
-		many := false
-		if err := r.f.eachDead(ctx, n, func(d *Dead) {
-			m := r.named[d.EventName]
-			if d.Business != r.Business || d.Livemode != r.s.scope.live || m == nil {
-				return
-			}
-			part, ok := partOf(d, m, r.From, r.To)
-			if !ok || at[part.of] == nil {
-				return
-			}
-			id := d.ID()
-			if d.Object == settledObject {
-				delete(open, id)
-				return
-			}
-			if many = many || len(open) >= deadMax; !many {
-				open[id] = part
-			}
-		}); err != nil {
-			return err
+	open, more, err := openLetters(ctx, r.f, func(d *Dead) (part deadPart, ok bool) {
+		m := r.named[d.EventName]
+		if d.Business != r.Business || d.Livemode != r.s.scope.live || m == nil {
+			return part, false
 		}
-		if many {
-			return fmt.Errorf("more than %d dead letters are open: `gateway forward dead` lists them, and sends them again", deadMax)
-		}
-		for _, part := range open {
-			a := at[part.of]
-			a.parts = append(a.parts, part)
-		}
+		part, ok = partOf(d, m, r.From, r.To)
+		return part, ok && at[part.of] != nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case more:
+		return fmt.Errorf("more than %d dead letters are open: `gateway forward dead` lists them, and sends them again", lettersMax)
+	}
+	for _, part := range open {
+		a := at[part.of]
+		a.parts = append(a.parts, part)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func ownTransport(t *http.Transport, inFlight int) *http.Transport {
 
 func newSender(cfg *Config, c *counts, business string, own Business) *sender {
 	s := &sender{
-		cfg: cfg, counts: c, scope: scope{business, livemode(own.StripeKey)}, own: own,
+		cfg: cfg, counts: c, scope: scope{business, Livemode(own.StripeKey)}, own: own,
 		http: &http.Client{Transport: cfg.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		pace: newPace(own.EventsPerSecond, cfg.Now), slots: make(chan struct{}, cfg.InFlight), opening: make(chan struct{}, 1),
 	}
@@ -373,10 +373,7 @@ func firstLine(s string) string {
 
 // backoff is the pause before the try behind so many.
 func (s *sender) backoff(attempts int) time.Duration {
-	d := s.cfg.BackoffMin << min(attempts, 20)
-	if d > s.cfg.BackoffMax || d <= 0 {
-		d = s.cfg.BackoffMax
-	}
+	d := s.cfg.pause(attempts)
 	var b [1]byte
 	s.cfg.Random(b[:])
 	return d/2 + d/2*time.Duration(b[0])/255

@@ -48,7 +48,7 @@ func (l *lane) write(ctx context.Context, c *cursor) error {
 		c.tried = append(c.tried, c.Writer)
 		l.writer, l.tidied = l.s.randomName(), false
 		c.Writer = l.writer
-		if err := sleep(ctx, min(l.f.cfg.BackoffMin<<min(attempt, 10), l.f.cfg.BackoffMax)); err != nil {
+		if err := sleep(ctx, l.f.cfg.pause(attempt)); err != nil {
 			return err
 		}
 	}

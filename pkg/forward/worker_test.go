@@ -117,7 +117,7 @@ func TestBesideTheRealWorkerStripeCountsWhatTheWorkerCounts(t *testing.T) {
 	if got != want || st.Conflicts > 0 || st.Twice > 0 {
 		t.Errorf("%d instead of %d; %+v", got, want, st)
 	}
-	if dead, err := f.DeadList(ctx, "", 0); err != nil || len(dead) > 0 {
+	if dead, err := f.DeadList(ctx, ""); err != nil || len(dead) > 0 {
 		t.Errorf("dead letters: %+v, %v", dead, err)
 	}
 	stop()
