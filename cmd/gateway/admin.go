@@ -57,16 +57,19 @@ func openAdmin(addr string, metrics http.Handler, ready func() []string, status 
 	return a, nil
 }
 
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
 func writeReady(w http.ResponseWriter, reasons []string) {
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "application/json")
-	body := notReady{Ready: len(reasons) == 0, Reasons: reasons}
-	if !body.Ready {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	} else {
-		body.Reasons = []string{}
+	if len(reasons) > 0 {
+		writeJSON(w, http.StatusServiceUnavailable, notReady{Reasons: reasons})
+		return
 	}
-	_ = json.NewEncoder(w).Encode(body)
+	writeJSON(w, http.StatusOK, notReady{Ready: true, Reasons: []string{}})
 }
 
 // adminCloseMax is for a scrape to end. A profile that runs for a minute must not hold up the exit.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -75,14 +74,15 @@ type deadRetry struct {
 	Business    string   `help:"Only of this business." placeholder:"ID"`
 	Refused     bool     `help:"All letters that Stripe refused, such as before a meter was made there. Those whose outcome is unknown have to be named: should they be at Stripe already, they would count twice."`
 	adminAccess `embed:""`
-
-	more bool // than one run takes
 }
 
 func (c *deadRetry) Run(m *Main) error {
-	ids, err := c.which(m)
+	ids, more, err := c.which()
 	if err != nil {
 		return &exitError{exitUnknown, err}
+	}
+	if more {
+		fmt.Fprintf(m.Stderr, "gateway: more than %d letters were refused; these are the oldest\n", deadListMax)
 	}
 	var all retryAnswer
 	for len(ids) > 0 {
@@ -103,7 +103,7 @@ func (c *deadRetry) Run(m *Main) error {
 		}
 	}
 	fmt.Fprintf(m.Stdout, "%d sent, %d refused again\n", all.Settled, len(all.Left))
-	if c.more {
+	if more {
 		return &exitError{exitFailed, errors.New("there are more; run it again")}
 	}
 	if len(all.Left) > 0 {
@@ -112,29 +112,21 @@ func (c *deadRetry) Run(m *Main) error {
 	return nil
 }
 
-// which is the ids to try.
-func (c *deadRetry) which(m *Main) ([]string, error) {
-	if len(c.IDs) > 0 && c.Refused {
-		return nil, errors.New("give ids or --refused, not both")
-	}
-	if !c.Refused {
-		if len(c.IDs) == 0 {
-			return nil, errors.New("give the ids of letters, or --refused; `gateway forward dead list` prints them")
-		}
-		return c.IDs, nil
+// which is the ids to try. more: there are others that one run does not take.
+func (c *deadRetry) which() (ids []string, more bool, err error) {
+	switch {
+	case len(c.IDs) > 0 && c.Refused:
+		return nil, false, errors.New("give ids or --refused, not both")
+	case len(c.IDs) > 0:
+		return c.IDs, false, nil
+	case !c.Refused:
+		return nil, false, errors.New("give the ids of letters, or --refused; `gateway forward dead list` prints them")
 	}
 	page, err := c.page(url.Values{"business": {c.Business}, "limit": {strconv.Itoa(deadListMax)}, "refused": {"true"}})
-	if err != nil {
-		return nil, err
-	}
-	if c.more = page.HasMore; c.more {
-		fmt.Fprintf(m.Stderr, "gateway: more than %d letters were refused; these are the oldest\n", deadListMax)
-	}
-	ids := make([]string, len(page.Data))
 	for i := range page.Data {
-		ids[i] = page.Data[i].ID
+		ids = append(ids, page.Data[i].ID)
 	}
-	return ids, nil
+	return ids, page.HasMore, err
 }
 
 // drainCommand waits for what is under way. Its exit code is what a script that closes invoices goes by.
@@ -171,30 +163,15 @@ func (c *drainCommand) Run(m *Main) error {
 
 // wait prints what is lacking, and returns what was at last.
 func (c *drainCommand) wait(ctx context.Context, m *Main, before time.Time) (lacking string, err error) {
-	res, err := c.open(ctx, http.MethodPost, pathDrain+"?before="+url.QueryEscape(before.UTC().Format(time.RFC3339Nano)), nil)
-	if err != nil {
-		if res != nil {
-			res.Body.Close()
-		}
-		return "", err
-	}
-	defer res.Body.Close()
-	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
-		var l drainLine
-		switch err := json.Unmarshal(lines.Bytes(), &l); {
-		case err != nil:
-			return lacking, fmt.Errorf("%s%s: %w", c.base(), pathDrain, err)
+	err = readLines(ctx, &c.adminAccess, pathDrain+"?before="+url.QueryEscape(before.UTC().Format(time.RFC3339Nano)), nil, "drained", func(l *drainLine) (last bool, err error) {
+		switch {
 		case l.Error != "":
-			return lacking, errors.New(l.Error)
-		case l.Drained:
-			return "", nil
-		case l.Lacking != lacking:
+			return true, errors.New(l.Error)
+		case !l.Drained:
 			lacking = l.Lacking
 			fmt.Fprintf(m.Stderr, "waiting: %s\n", lacking)
 		}
-	}
-	if ctx.Err() != nil {
-		return lacking, ctx.Err()
-	}
-	return lacking, errors.New("the gateway's answer ended before everything was drained")
+		return l.Drained, nil
+	})
+	return lacking, err
 }

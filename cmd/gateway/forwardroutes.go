@@ -1,9 +1,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -52,12 +52,6 @@ type adminFault struct {
 
 func writeFault(w http.ResponseWriter, status int, err error) {
 	writeJSON(w, status, adminFault{err.Error()})
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
 }
 
 // deadLetter is a letter with the id that names it.
@@ -139,9 +133,6 @@ type drainLine struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// drainSayEvery is how often a line is written at least, so that whoever waits knows that the gateway still does.
-const drainSayEvery = 5 * time.Second
-
 // waitForDrain answers line by line, until there is nothing lacking or the client has gone.
 func (g *gateway) waitForDrain(f *forward.Forwarder, w http.ResponseWriter, r *http.Request) {
 	before, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("before"))
@@ -149,42 +140,30 @@ func (g *gateway) waitForDrain(f *forward.Forwarder, w http.ResponseWriter, r *h
 		writeFault(w, http.StatusBadRequest, errors.New("before must be a time as RFC 3339"))
 		return
 	}
+	say := linesTo[drainLine](w)
+	if err := f.Drain(r.Context(), before, func(lacking string) { _ = say(drainLine{Lacking: lacking}) }); err != nil {
+		_ = say(drainLine{Error: g.untilStopped(err).Error()})
+		return
+	}
+	_ = say(drainLine{Drained: true})
+}
+
+// linesTo writes an answer line by line, each as soon as it is there.
+func linesTo[L any](w http.ResponseWriter) (say func(L) error) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	lines := json.NewEncoder(w)
-	say := func(l drainLine) {
-		_ = lines.Encode(l)
-		_ = http.NewResponseController(w).Flush()
-	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	progress, done := make(chan string), make(chan error, 1)
-	go func() {
-		done <- f.Drain(ctx, before, func(lacking string) {
-			select {
-			case progress <- lacking:
-			case <-ctx.Done():
-			}
-		})
-	}()
-	tick := time.NewTicker(drainSayEvery)
-	defer tick.Stop()
-	lacking := ""
-	for {
-		select {
-		case lacking = <-progress:
-		case <-tick.C:
-		case err := <-done:
-			if err != nil {
-				say(drainLine{Error: err.Error()})
-			} else {
-				say(drainLine{Drained: true})
-			}
-			return
+	lines, flush := json.NewEncoder(w), http.NewResponseController(w).Flush
+	return func(line L) error {
+		if err := lines.Encode(line); err != nil {
+			return err
 		}
-		if g.draining.Load() {
-			say(drainLine{Error: "this gateway was told to stop; ask another one, or again when it is back"})
-			return
-		}
-		say(drainLine{Lacking: lacking})
+		return flush()
 	}
+}
+
+// untilStopped is an error of something that ends with the gateway.
+func (g *gateway) untilStopped(err error) error {
+	if g.draining.Load() {
+		return fmt.Errorf("this gateway was told to stop; ask another one, or again when it is back: %w", err)
+	}
+	return err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -64,21 +63,14 @@ func (g *gateway) reconcile(f *forward.Forwarder, w http.ResponseWriter, r *http
 		writeFault(w, http.StatusBadRequest, fmt.Errorf("the body must be what to compare: %w", err))
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	lines := json.NewEncoder(w)
-	say := func(l reconcileLine) error {
-		if err := lines.Encode(l); err != nil {
-			return err
-		}
-		return http.NewResponseController(w).Flush()
-	}
+	say := linesTo[reconcileLine](w)
 	done, err := f.Compare(r.Context(), forward.Comparison{
 		Business: q.Business, From: q.From, To: q.To, Meters: q.Meters, Customers: q.Customers, CallsPerSecond: q.CallsPerSecond, Ours: g.fleet,
 		Differs:  func(d forward.Difference) error { return say(reconcileLine{Difference: &d}) },
 		Progress: func(c forward.Compared) { _ = say(reconcileLine{Progress: &c}) },
 	})
 	if err != nil {
-		_ = say(reconcileLine{Error: err.Error()})
+		_ = say(reconcileLine{Error: g.untilStopped(err).Error()})
 		return
 	}
 	_ = say(reconcileLine{Done: &done})
@@ -107,16 +99,8 @@ func (c *reconcileCommand) compare(m *Main) (*forward.Compared, error) {
 	if q.To, err = timeOrDate("--to", c.To); err != nil {
 		return nil, err
 	}
-	res, err := c.open(context.Background(), http.MethodPost, pathReconcile, q)
-	if err != nil {
-		if res != nil {
-			res.Body.Close()
-		}
-		return nil, err
-	}
-	defer res.Body.Close()
 	out := differencesAs(c.Format, m.Stdout)
-	done, err := c.read(m, res.Body, out)
+	done, err := c.read(m, q, out)
 	if err2 := out.end(); err == nil {
 		err = err2
 	}
@@ -135,33 +119,22 @@ func (c *reconcileCommand) compare(m *Main) (*forward.Compared, error) {
 }
 
 // read prints the lines as they come.
-func (c *reconcileCommand) read(m *Main, body io.Reader, out differences) (*forward.Compared, error) {
+func (c *reconcileCommand) read(m *Main, q reconcileRequest, out differences) (done *forward.Compared, err error) {
 	said := time.Now()
-	lines := bufio.NewScanner(body)
-	lines.Buffer(nil, reconcileBytesMax)
-	for lines.Scan() {
-		var l reconcileLine
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			return nil, fmt.Errorf("%s%s: %w", c.base(), pathReconcile, err)
-		}
+	err = readLines(context.Background(), &c.adminAccess, pathReconcile, q, "compared", func(l *reconcileLine) (last bool, err error) {
 		switch {
 		case l.Error != "":
-			return nil, errors.New(l.Error)
-		case l.Done != nil:
-			return l.Done, nil
+			return true, errors.New(l.Error)
 		case l.Difference != nil:
-			if err := out.add(l.Difference); err != nil {
-				return nil, err
-			}
+			return false, out.add(l.Difference)
 		case l.Progress != nil && time.Since(said) >= reconcileSayEvery:
 			said = time.Now()
 			fmt.Fprintf(m.Stderr, "%s so far\n", progressText(l.Progress))
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, err
-	}
-	return nil, errors.New("the gateway's answer ended before everything was compared")
+		done = l.Done
+		return done != nil, nil
+	})
+	return done, err
 }
 
 func progressText(c *forward.Compared) string {
