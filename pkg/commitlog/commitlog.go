@@ -45,7 +45,7 @@ var (
 type Batch struct {
 	Topic     string
 	Partition int32
-	// Bytes is a batch from recordbatch.Builder.Seal: uncompressed, base offset 0, no producer, CRC not yet computed.
+	// Bytes is a batch from recordbatch.Builder.Seal: uncompressed, valid, base offset 0, no producer.
 	Bytes []byte
 	// Records is the number of records in Bytes.
 	Records int

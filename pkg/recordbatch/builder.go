@@ -3,6 +3,7 @@ package recordbatch
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"math/bits"
 )
@@ -39,6 +40,8 @@ type Builder struct {
 	records       int
 	baseTimestamp int64
 	maxTimestamp  int64
+	crc           uint32 // of the records in buf before crcEnd
+	crcEnd        int
 	sealed        bool
 }
 
@@ -46,7 +49,7 @@ type Builder struct {
 // whole batch makes the builder allocate nothing.
 func (b *Builder) Reset(buf []byte) {
 	var header [HeaderBytes]byte
-	*b = Builder{buf: append(buf[:0], header[:]...)}
+	*b = Builder{buf: append(buf[:0], header[:]...), crcEnd: HeaderBytes}
 }
 
 // Records is the number of records appended since Reset.
@@ -73,10 +76,19 @@ func (b *Builder) Append(timestampMs int64, body []byte) {
 	b.buf = binary.AppendVarint(b.buf, index)
 	b.buf = append(b.buf, body...)
 	b.records++
+	if len(b.buf)-b.crcEnd >= crcStep {
+		b.takeCRC()
+	}
 }
 
-// Seal writes the header, all but the CRC, and hands the batch over: base offset 0, leader epoch -1, no producer.
-// Stamp makes it valid. The builder must be Reset before it is used again. An empty batch can not be sealed.
+// takeCRC takes the records that have gathered into the CRC.
+func (b *Builder) takeCRC() {
+	b.crc = crc32.Update(b.crc, castagnoli, b.buf[b.crcEnd:])
+	b.crcEnd = len(b.buf)
+}
+
+// Seal writes the header and hands the batch over: valid, with base offset 0, leader epoch -1 and no producer. The builder
+// must be Reset before it is used again. An empty batch can not be sealed.
 func (b *Builder) Seal() []byte {
 	if b.sealed || b.records == 0 || len(b.buf) > math.MaxInt32 {
 		panic(fmt.Sprintf("BUG: recordbatch: Seal of %d records, %d bytes, sealed %t", b.records, len(b.buf), b.sealed))
@@ -85,20 +97,24 @@ func (b *Builder) Seal() []byte {
 	SetBase(h, 0, -1)
 	binary.BigEndian.PutUint32(h[posLength:], uint32(len(h)-lengthBehind))
 	h[posMagic] = magic
-	binary.BigEndian.PutUint32(h[posCRC:], 0)
 	binary.BigEndian.PutUint16(h[posAttributes:], 0)
 	binary.BigEndian.PutUint32(h[posLastDelta:], uint32(b.records-1))
 	binary.BigEndian.PutUint64(h[posBaseTimestamp:], uint64(b.baseTimestamp))
 	binary.BigEndian.PutUint64(h[posMaxTimestamp:], uint64(b.maxTimestamp))
-	binary.BigEndian.PutUint64(h[posProducerID:], math.MaxUint64)
-	binary.BigEndian.PutUint16(h[posProducerEpoch:], math.MaxUint16)
-	binary.BigEndian.PutUint32(h[posSequence:], math.MaxUint32)
+	setProducer(h, NoProducer)
 	binary.BigEndian.PutUint32(h[posRecords:], uint32(b.records))
+	if b.crcEnd == HeaderBytes {
+		setCRC(h) // of few bytes that costs less
+	} else {
+		b.takeCRC()
+		header := crc32.Checksum(h[posAttributes:HeaderBytes], castagnoli)
+		binary.BigEndian.PutUint32(h[posCRC:], timesX8(header, len(h)-HeaderBytes)^b.crc)
+	}
 	b.sealed, b.buf = true, nil
 	return h
 }
 
-// Gap returns a whole batch, stamped, that holds no records and takes the place of so many offsets from base on: what
+// Gap returns a whole batch, valid, that holds no records and takes the place of so many offsets from base on: what
 // Kafka leaves of a batch when compaction has removed all of it. At least one offset.
 func Gap(base int64, offsets int32) []byte {
 	h := make([]byte, HeaderBytes)
@@ -108,7 +124,8 @@ func Gap(base int64, offsets int32) []byte {
 	binary.BigEndian.PutUint64(h[posBaseTimestamp:], math.MaxUint64) // -1: no timestamp
 	binary.BigEndian.PutUint64(h[posMaxTimestamp:], math.MaxUint64)
 	SetBase(h, base, -1)
-	Stamp(h, NoProducer)
+	setProducer(h, NoProducer)
+	setCRC(h)
 	return h
 }
 

@@ -76,7 +76,7 @@ var (
 )
 
 // Compress writes the sealed, uncompressed batch with its records compressed into dst's capacity, whose content is
-// given up; dst and batch must not overlap. Stamp the result. With None it is a copy. Compressing pays from about
+// given up; dst and batch must not overlap. The result is valid. With None it is a copy. Compressing pays from about
 // 64 KiB on; what does not shrink grows by a few bytes.
 func Compress(dst, batch []byte, c Codec) ([]byte, error) {
 	h, err := ParseHeader(batch)
@@ -103,6 +103,7 @@ func Compress(dst, batch []byte, c Codec) ([]byte, error) {
 	}
 	binary.BigEndian.PutUint32(dst[posLength:], uint32(len(dst)-lengthBehind))
 	binary.BigEndian.PutUint16(dst[posAttributes:], uint16(h.Attributes)|uint16(c))
+	setCRC(dst)
 	return dst, nil
 }
 

@@ -32,10 +32,13 @@
 //	var b recordbatch.Builder
 //	b.Reset(buf)
 //	b.Append(nowMs, recordbatch.AppendBody(nil, key, value))
-//	batch := b.Seal()
+//	batch := b.Seal()                                                 // valid, of no producer
 //	batch, err := recordbatch.Compress(other, batch, recordbatch.LZ4) // if wanted
-//	recordbatch.Stamp(batch, recordbatch.NoProducer)                  // producer fields, then the CRC
+//	recordbatch.Stamp(batch, producer)                                // for a broker
 //	recordbatch.SetBase(batch, offset, 0)                             // a journal's own; a broker does it itself
+//
+// It is valid from Seal on: its CRC is computed while the records are copied, when they are in the processor's cache, and
+// what changes bytes changes it with them.
 //
 // Functions may be called from many goroutines at once. A Builder or a Scanner is for one goroutine at a time.
 //

@@ -6,7 +6,7 @@ import (
 
 // Filter appends to dst the batch at the start of b without the records that keep refuses, and returns how many are left.
 // Offsets stay: the new batch has the old one's base and last offset, as Kafka's own compaction leaves it, and the
-// timestamps of what is left. It is stamped, without a producer and not compressed. With nothing left, dst comes back as
+// timestamps of what is left. It has no producer and is not compressed. With nothing left, dst comes back as
 // it was; Gap makes what then takes the batch's place. dst must not overlap b.
 func (s *Scanner) Filter(dst, b []byte, decompressedMax int, keep func(Record) bool) (out []byte, left int, err error) {
 	if err := s.Reset(b, decompressedMax); err != nil {
@@ -29,6 +29,7 @@ func (s *Scanner) Filter(dst, b []byte, decompressedMax int, keep func(Record) b
 	binary.BigEndian.PutUint16(batch[posAttributes:], uint16(s.header.Attributes&^attrCodec))
 	binary.BigEndian.PutUint64(batch[posMaxTimestamp:], uint64(maxTimestamp))
 	binary.BigEndian.PutUint32(batch[posRecords:], uint32(left))
-	Stamp(batch, NoProducer)
+	setProducer(batch, NoProducer)
+	setCRC(batch)
 	return out, left, nil
 }

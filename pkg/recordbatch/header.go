@@ -53,8 +53,6 @@ func corrupt(format string, args ...any) error {
 	return &CorruptError{Reason: fmt.Sprintf(format, args...)}
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Producer is what makes a broker recognise a batch that it has already taken (KIP-98).
 type Producer struct {
 	ID       int64
@@ -159,13 +157,22 @@ func Verify(batch []byte) (Header, error) {
 	return h, nil
 }
 
-// Stamp writes the producer's fields into a sealed batch, and then the CRC. Nothing that the CRC covers may change
-// after it.
+// Stamp gives a batch another producer. Its CRC is right before and after: what the new fields change of it is known
+// without reading the records again.
 func Stamp(batch []byte, p Producer) {
+	before := crc32.Checksum(batch[posAttributes:HeaderBytes], castagnoli)
+	setProducer(batch, p)
+	after := crc32.Checksum(batch[posAttributes:HeaderBytes], castagnoli)
+	if before != after {
+		crc := binary.BigEndian.Uint32(batch[posCRC:]) ^ timesX8(before^after, len(batch)-HeaderBytes)
+		binary.BigEndian.PutUint32(batch[posCRC:], crc)
+	}
+}
+
+func setProducer(batch []byte, p Producer) {
 	binary.BigEndian.PutUint64(batch[posProducerID:], uint64(p.ID))
 	binary.BigEndian.PutUint16(batch[posProducerEpoch:], uint16(p.Epoch))
 	binary.BigEndian.PutUint32(batch[posSequence:], uint32(p.Sequence))
-	binary.BigEndian.PutUint32(batch[posCRC:], crc32.Checksum(batch[posAttributes:], castagnoli))
 }
 
 // SetBase writes where the batch lies in its partition. Both fields are outside the CRC, so a stamped batch stays

@@ -14,7 +14,7 @@
 //
 // One goroutine writes. It takes everything that waits, writes it with one call a partition, syncs all files touched
 // beside each other, and completes the batches; meanwhile the next group gathers. So one fsync serves everybody who
-// came while the last one ran, and no time is spent waiting for company. Batches are checked and their CRC computed
+// came while the last one ran, and no time is spent waiting for company. Batches are checked
 // in Append, in the caller's goroutine. After a group is acknowledged, disk space is reserved for the next ones behind
 // the end of the file, whose size stays that of its batches: see type ahead. Another goroutine, the janitor, removes
 // what retention no longer keeps, and takes superseded records out of topics that are compacted: see type compaction. Readers have file handles of their own, and see only what is durable.

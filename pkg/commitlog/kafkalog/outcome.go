@@ -85,7 +85,7 @@ var rules = map[int16]rule{
 	46: {"DUPLICATE_SEQUENCE_NUMBER", recognise, false, "this sequence is in the log, too far back to name the offset"},
 
 	// The batch.
-	2:  {"CORRUPT_MESSAGE", refuse, false, "the CRC is computed just before sending: memory is at fault, the same again would be too"},
+	2:  {"CORRUPT_MESSAGE", refuse, false, "the CRC is computed while the batch is built: memory is at fault, the same again would be too"},
 	4:  {"INVALID_FETCH_SIZE", refuse, false, "not an answer to a produce request"},
 	10: {"MESSAGE_TOO_LARGE", refuse, false, "larger than the topic's max.message.bytes"},
 	17: {"INVALID_TOPIC_EXCEPTION", refuse, false, "not a name for a topic, or an internal one"},
