@@ -56,7 +56,7 @@ echo "# $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | hea
 echo "# $rounds rounds of ${seconds} s, $connections connections, as fast as answers come; share: events a second by what the loop is permitted"
 printf '%-10s %-6s %12s %12s %12s %6s\n' "delay us" batch "bytes/group" events/s permitted share
 for delay in "${delays[@]}"; do
-  for batch in 100 10 1; do
+  for batch in ${BATCHES:-100 10 1}; do
     for ((round = 1; round <= rounds; round++)); do
       gateway "$delay" "$batch"
       allowed=$(permitted "$delay" "$group" "$event")
