@@ -22,7 +22,7 @@ var errSuperseded = errors.New("forward: another gateway runs this lane")
 type board struct {
 	cfg      *Config
 	follower *follow.Follower
-	bad      *metrics.Counter
+	bad      *metrics.Counter // records that are none of ours and should be
 
 	ctx     context.Context // ends with close
 	cancel  context.CancelFunc
@@ -46,8 +46,8 @@ type note struct {
 	done chan error // takes one
 }
 
-func startBoard(cfg *Config) (*board, error) {
-	b := &board{cfg: cfg, bad: cfg.Metrics.Counter("tollgate_forward_cursor_records_invalid_total", "Records of the cursors topic that should be the forwarder's and can not be read."), shown: map[string]*cursor{}, known: map[string]int64{}, shownTo: -1}
+func startBoard(cfg *Config, bad *metrics.Counter) (*board, error) {
+	b := &board{cfg: cfg, bad: bad, shown: map[string]*cursor{}, known: map[string]int64{}, shownTo: -1}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	f, err := follow.Start(follow.Config{
 		Log: cfg.Log, Topic: cfg.CursorsTopic, Begin: b.begin, Apply: b.apply,

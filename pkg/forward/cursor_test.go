@@ -60,7 +60,7 @@ func TestCursorsThatAreWrittenTogetherAreBatchesThatTheTopicTakes(t *testing.T) 
 		log := newMemLog(1)
 		log.batchBytesMax = 1_000
 		cfg := Config{Log: log, CursorsTopic: cursorsTopic, Now: time.Now, Notify: func(Notice) {}}
-		b, err := startBoard(&cfg)
+		b, err := startBoard(&cfg, newCounts(nil).badCursors)
 		if err != nil {
 			t.Fatal(err)
 		}
