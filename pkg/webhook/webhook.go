@@ -149,7 +149,8 @@ func (c *Courier) Close(ctx context.Context) error {
 }
 
 // mark appends a record that says nothing, and does not wait for it: a log may end with offsets that have no record, where
-// compaction removed them, and behind the mark the end is in sight again.
+// compaction removed them, and behind the mark the end is in sight again. The other rooms that follow this topic, fleet and
+// forward, rely on it: every gateway has a Courier.
 func (c *Courier) mark(int64, int64) {
 	if c.cfg.Log.Ready() != nil || !c.marking.CompareAndSwap(false, true) {
 		return
