@@ -26,6 +26,8 @@ const (
 	segmentBytesMin   = 1 << 20
 	segmentBytesMax   = 1 << 30 // Kafka's own limit
 	retentionMin      = time.Minute
+	retentionMax      = 100 * 365 * 24 * time.Hour
+	diskBytesMax      = 1 << 60
 	eventsPerSecMax   = 100_000_000
 )
 
@@ -143,9 +145,8 @@ func (k *checker) kafka() {
 		k.refuse("kafka.topic_prefix", q.TopicPrefix, "can not begin a topic's name",
 			fmt.Sprintf("use letters, digits, '.', '_' and '-', at most %d", topicPrefixMax))
 	}
-	k.between("kafka.partitions", int64(q.Partitions), 1, partitionsMax)
+	k.usageTopic("kafka", q.Partitions, q.Retention)
 	k.between("kafka.replication_factor", int64(q.ReplicationFactor), 1, replicationMax)
-	k.duration("kafka.retention", q.Retention, retentionMin, 100*365*24*time.Hour)
 	if q.ClientID == "" {
 		k.refuse("kafka.client_id", "", "is empty", "leave it out for tollgate")
 	}
@@ -201,12 +202,17 @@ func (k *checker) readable(key, file string) {
 	f.Close()
 }
 
+// usageTopic checks what is asked of the usage topic, which either log may hold.
+func (k *checker) usageTopic(log string, partitions int, retention Duration) {
+	k.between(log+".partitions", int64(partitions), 1, partitionsMax)
+	k.duration(log+".retention", retention, retentionMin, retentionMax)
+}
+
 func (k *checker) journal() {
 	j := &k.c.Journal
-	k.between("journal.partitions", int64(j.Partitions), 1, partitionsMax)
-	k.duration("journal.retention", j.Retention, retentionMin, 100*365*24*time.Hour)
-	k.between("journal.retention_bytes", j.RetentionBytes, 0, 1<<60)
-	k.between("journal.reserve_bytes", j.ReserveBytes, 0, 1<<60)
+	k.usageTopic("journal", j.Partitions, j.Retention)
+	k.between("journal.retention_bytes", j.RetentionBytes, 0, diskBytesMax)
+	k.between("journal.reserve_bytes", j.ReserveBytes, 0, diskBytesMax)
 	k.between("journal.segment_bytes", j.SegmentBytes, segmentBytesMin, segmentBytesMax)
 	if j.RetentionBytes > 0 && j.RetentionBytes < j.SegmentBytes {
 		k.refuse("journal.retention_bytes", strconv.FormatInt(j.RetentionBytes, 10), "is less than one segment (journal.segment_bytes)",
@@ -215,7 +221,7 @@ func (k *checker) journal() {
 }
 
 func (k *checker) spill() {
-	k.between("spill.max_bytes", k.c.Spill.MaxBytes, spillBytesMin, spillBytesMax)
+	k.between("spill.max_bytes", k.c.Spill.MaxBytes, spillBytesMin, diskBytesMax)
 	if k.c.Spill.Enabled && !k.c.onKafka() {
 		k.refuse("spill.enabled", "true", "is given without kafka.brokers: the journal is on the local disk already",
 			"name the brokers whose absence it is to bridge, or leave it out")

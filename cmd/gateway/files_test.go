@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -28,7 +29,7 @@ func TestTheJournalIsNotRepairedAsAnotherUser(t *testing.T) {
 		t.Skipf("SKIPPED: only root can give a folder away: %v", err)
 	}
 	run := false
-	err := place.alone(func() error { run = true; return nil })
+	err := place.alone(io.Discard, func() error { run = true; return nil })
 	if run || err == nil || !strings.Contains(err.Error(), "sudo -u '#"+strconv.Itoa(os.Geteuid()+1)+"'") {
 		t.Fatalf("run %t: %v", run, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -49,8 +51,24 @@ func (p journalPlace) there() error {
 	return nil
 }
 
-// alone runs f while no gateway has the data dir.
-func (p journalPlace) alone(f func() error) (err error) {
+// noSpill tells, on w, that there is no spill where one is asked for, on a data dir that is a gateway's. A folder that is
+// not there says nothing by itself: the data dir may be another one.
+func (p journalPlace) noSpill(w io.Writer) bool {
+	if _, err := vfs.OS.ReadDir(p.dir()); !p.Spill || !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if _, err := vfs.OS.ReadDir((&Config{DataDir: p.DataDir}).stateDir()); err != nil {
+		return false
+	}
+	fmt.Fprintf(w, "Nothing is spilled in %s: no gateway was started there with spill.enabled, which makes %s, or somebody took that away.\n", p.DataDir, p.dir())
+	return true
+}
+
+// alone runs f while no gateway has the data dir. Without a spill that is asked for there is nothing to do.
+func (p journalPlace) alone(w io.Writer, f func() error) (err error) {
+	if p.noSpill(w) {
+		return nil
+	}
 	if err := p.there(); err != nil {
 		return err
 	}
@@ -93,7 +111,7 @@ func owned(dir string) error {
 type journalVerify struct{ journalPlace }
 
 func (c *journalVerify) Run(m *Main) error {
-	return c.alone(func() error {
+	return c.alone(m.Stdout, func() error {
 		faults, err := journal.Verify(vfs.OS, c.dir(), m.Stdout)
 		if err == nil && faults > 0 {
 			err = fmt.Errorf("%d faults in %s; `gateway journal repair %s` sets damaged bytes aside and keeps the rest", faults, c.dir(), c.flags())
@@ -112,6 +130,9 @@ type journalDump struct {
 }
 
 func (c *journalDump) Run(m *Main) error {
+	if c.noSpill(m.Stderr) {
+		return nil
+	}
 	if err := c.there(); err != nil {
 		return err
 	}
@@ -125,5 +146,5 @@ func (c *journalDump) Run(m *Main) error {
 type journalRepair struct{ journalPlace }
 
 func (c *journalRepair) Run(m *Main) error {
-	return c.alone(func() error { return journal.Repair(vfs.OS, c.dir(), time.Now(), m.Stdout) })
+	return c.alone(m.Stdout, func() error { return journal.Repair(vfs.OS, c.dir(), time.Now(), m.Stdout) })
 }

@@ -72,15 +72,21 @@ func serveWith(t *testing.T, args ...string) *serving {
 	return s
 }
 
+// await waits for a line of the log.
 func (s *serving) await(message string) {
 	s.t.Helper()
+	s.awaitIn(&s.logs, `"message":"`+message+`"`)
+}
+
+func (s *serving) awaitIn(printed *lockedBuffer, text string) {
+	s.t.Helper()
 	for range 500 {
-		if strings.Contains(s.logs.String(), `"message":"`+message+`"`) {
+		if strings.Contains(printed.String(), text) {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	s.t.Fatalf("no line %q in 10 s:\n%s", message, s.logs.String())
+	s.t.Fatalf("no %q in 10 s:\n%s\n%s", text, printed.String(), s.logs.String())
 }
 
 func (s *serving) stop() int {
@@ -165,9 +171,6 @@ func TestServeTakesEventsReloadsAndDrains(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	write(t, file, "businesses: [{id: acct_a, keys: [{key: sk_test_1}]}]\n")
 	s := serve(t, "--config", file)
-	if s.out.String() != "" {
-		t.Errorf("a gateway with keys greets: %s", s.out.String())
-	}
 	status, session := s.post("/v2/billing/meter_event_session", "sk_test_1", "{}")
 	token, _ := session["authentication_token"].(string)
 	if status != 200 || token == "" {
@@ -195,6 +198,9 @@ func TestServeTakesEventsReloadsAndDrains(t *testing.T) {
 	<-done
 	if code := s.stop(); code != exitOK {
 		t.Errorf("exit %d:\n%s", code, s.logs.String())
+	}
+	if s.out.String() != "" {
+		t.Errorf("a gateway with keys greets: %s", s.out.String())
 	}
 	for _, secret := range []string{"sk_test_1", "nonsense", token} {
 		if strings.Contains(s.logs.String(), secret) {
@@ -241,6 +247,7 @@ func TestTheNameOfTheDataDirSurvivesAPowerCut(t *testing.T) {
 
 func TestGatewayWithoutKeysMakesOneAndGreets(t *testing.T) {
 	s := serve(t)
+	s.awaitIn(&s.out, "stripe-python") // it is printed behind the line that serve has waited for
 	_, rest, _ := strings.Cut(s.out.String(), "(")
 	_, rest, _ = strings.Cut(rest, "):\n  ")
 	key, _, _ := strings.Cut(rest, "\n")

@@ -20,7 +20,6 @@ const (
 	spillBytesDefault = 10 << 30
 	// spillBytesMin has room for what is under way when Kafka goes.
 	spillBytesMin = 16 << 20
-	spillBytesMax = 1 << 60
 	// With the spill, a partition that does not answer for spillStallMax is spilled: so long does a request wait once. The
 	// longer it is, the more requests are in memory then.
 	spillStallMax    = 2 * time.Second

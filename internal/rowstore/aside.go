@@ -16,8 +16,9 @@ func AsideName(path string, now time.Time) string {
 	return path + ".aside-" + strings.Replace(now.UTC().Format("2006-01-02T150405.000Z"), ".", "", 1)
 }
 
-// SetAside renames the store in dir, so that the next Open makes another one, and returns its AsideName; empty when there
-// is none. One that is open stays where it is. room and what are for messages, as in Config.
+// SetAside renames the store in dir, so that the next Open makes another one, and returns its AsideName, once a power cut
+// can not bring it back; empty when there is none. One that is open stays where it is. room and what are for messages, as
+// in Config.
 func SetAside(disk vfs.FS, room, what, dir string, now time.Time) (aside string, err error) {
 	lock, err := pebble.LockDirectory(dir, disk)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,5 +34,17 @@ func SetAside(disk vfs.FS, room, what, dir string, now time.Time) (aside string,
 	if err := disk.Rename(dir, aside); err != nil {
 		return "", fmt.Errorf("%s: setting %s aside: %w", room, what, err)
 	}
+	if err := syncDir(disk, disk.PathDir(dir)); err != nil {
+		return "", fmt.Errorf("%s: %s was moved to %s, and a power cut may undo that: %w", room, what, aside, err)
+	}
 	return aside, nil
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(disk vfs.FS, dir string) error {
+	d, err := disk.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -32,19 +32,26 @@ func (s *Store[D]) Write(o *pebble.WriteOptions, fill func(*pebble.Batch) error)
 	if err == nil {
 		err = s.guard(func() error { return b.Commit(o) })
 	}
-	if err = s.Judge(err); s.Stuck() {
-		return err // the library may still be in it
-	}
-	if closed := b.Close(); err == nil {
+	err = s.Judge(err)
+	if closed := s.Discard(b); err == nil {
 		err = closed
 	}
 	return err
 }
 
-// Commit commits and closes a batch that was filled over time. One that it can not commit stays as it is.
+// Commit commits and closes a batch that was filled over time. One that it can not commit stays as it is: see Discard.
 func (s *Store[D]) Commit(b *pebble.Batch, o *pebble.WriteOptions) error {
 	if err := s.guard(func() error { return b.Commit(o) }); err != nil {
 		return err
+	}
+	return b.Close()
+}
+
+// Discard closes a batch that is not to be committed, or could not be. It leaves it alone where the library may still be
+// in it: a batch that is closed is the next one's memory.
+func (s *Store[D]) Discard(b *pebble.Batch) error {
+	if s.Stuck() {
+		return nil
 	}
 	return b.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -204,6 +205,29 @@ func TestAWriteThatIsNotFilledLeavesNothing(t *testing.T) {
 	}
 	if rows := f.has(s); rows != nil {
 		t.Errorf("it left %v", rows)
+	}
+}
+
+// A batch that is closed is the next one's memory: one that the library may still read must not become that.
+func TestABatchThatCanNotBeCommittedIsClosedUnlessTheLibraryMayBeInIt(t *testing.T) {
+	for name, end := range map[string]func(s *Store[*broken]) error{
+		"refused": func(s *Store[*broken]) error { return s.Refuse(errRow) },
+		"stuck":   func(s *Store[*broken]) error { return s.Fail("rows", baddisk.ErrGone, true) },
+	} {
+		f := newStage(t)
+		s := f.open()
+		b := s.DB.NewBatch()
+		if err := b.Set([]byte("a"), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		why := end(s)
+		if err := s.Commit(b, pebble.NoSync); !errors.Is(err, why) || b.Empty() {
+			t.Errorf("%s: Commit: %v, and the batch is empty: %v", name, err, b.Empty())
+		}
+		if err := s.Discard(b); err != nil || b.Empty() == s.Stuck() {
+			t.Errorf("%s: Discard: %v, and the batch is empty: %v", name, err, b.Empty())
+		}
+		f.close(s)
 	}
 }
 
@@ -566,6 +590,45 @@ func TestAStoreInUseIsNeitherOpenedNorSetAside(t *testing.T) {
 		t.Errorf("what is made anew has %v", rows)
 	}
 	f.close(s)
+	f.cfg.Path = name
+	s = f.open()
+	if rows := f.has(s); !slices.Equal(rows, []string{"a=1"}) {
+		t.Errorf("what was set aside has %v", rows)
+	}
+	f.close(s)
+}
+
+func TestAStoreThatWasSetAsideStaysThereThroughAPowerCut(t *testing.T) {
+	f := newStage(t)
+	faults := new(baddisk.Faults)
+	f.cfg.FS = errorfs.Wrap(f.disk, faults)
+	s := f.open()
+	f.put(s, "1", "a")
+	f.close(s)
+	now := time.Unix(1_772_443_242, 0)
+	faults.Set(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSync {
+			return baddisk.ErrGone
+		}
+		return nil
+	})
+	name, err := SetAside(f.cfg.FS, f.cfg.Room, f.cfg.What, f.cfg.Path, now)
+	if name != "" || !errors.Is(err, baddisk.ErrGone) || !strings.Contains(err.Error(), AsideName(f.cfg.Path, now)) {
+		t.Errorf("on a disk that does not sync: %q, %v", name, err)
+	}
+
+	f = newStage(t)
+	s = f.open()
+	f.put(s, "1", "a")
+	f.close(s)
+	if name, err = SetAside(f.disk, f.cfg.Room, f.cfg.What, f.cfg.Path, now); err != nil {
+		t.Fatal(err)
+	}
+	f.disk = f.disk.CrashClone(vfs.CrashCloneCfg{})
+	f.cfg.FS = f.disk
+	if left, err := f.disk.List(f.cfg.Path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is back: %v, %v", left, err)
+	}
 	f.cfg.Path = name
 	s = f.open()
 	if rows := f.has(s); !slices.Equal(rows, []string{"a=1"}) {

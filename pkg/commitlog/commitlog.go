@@ -12,7 +12,9 @@
 //	b.Done = func(b *commitlog.Batch) { … b.Err, b.Base … }
 //	log.Append([]*commitlog.Batch{b})
 //
-// This package will not encode records, choose partitions' contents, or decide what an event means.
+// A Packer and OneRecord make batches for those who write rarely; ingest, through which usage comes, has a way of its own.
+//
+// This package will not choose partitions' contents, append again what failed, or decide what an event means.
 package commitlog
 
 import (
@@ -101,8 +103,8 @@ type Reader interface {
 	Close() error
 }
 
-// AppendWait appends a set and waits for all of it: for tests, benchmarks, and the planned rooms that write rarely. When
-// ctx ends first, the outcome is unknown and the batches still belong to the log.
+// AppendWait appends a set and waits for all of it: for those who write rarely. When ctx ends first, the outcome is unknown and
+// the batches still belong to the log.
 func AppendWait(ctx context.Context, log Log, set ...*Batch) error {
 	done := make(chan *Batch, len(set))
 	for _, b := range set {

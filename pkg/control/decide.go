@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"tollgate/pkg/commitlog"
-	"tollgate/pkg/recordbatch"
 	"tollgate/pkg/stripe"
 )
 
@@ -186,11 +185,9 @@ func (c *Control) failed(err error, verdict <-chan Verdict) (Verdict, error) {
 // batch is a record batch of one proposal.
 func (c *Control) batch(p *proposal, done func(*commitlog.Batch)) *commitlog.Batch {
 	key, value := p.encode()
-	body := recordbatch.AppendBody(nil, key, value)
-	var b recordbatch.Builder
-	b.Reset(make([]byte, 0, recordbatch.HeaderBytes+recordbatch.RecordBytesMax(len(body))))
-	b.Append(p.atMs, body)
-	return &commitlog.Batch{Topic: c.cfg.Topic, Partition: partition, Bytes: b.Seal(), Records: 1, Done: done}
+	b := commitlog.OneRecord(c.cfg.Topic, partition, p.atMs, key, value)
+	b.Done = done
+	return b
 }
 
 // slot is a place among the changes in flight. It is free when everyone who holds it has left: the proposer, and the

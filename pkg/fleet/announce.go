@@ -80,35 +80,36 @@ func (a *announcer) stands(p int32) bool {
 
 // say appends the announcements of these partitions and waits for them, so that there is one at a time in flight.
 func (a *announcer) say(ctx context.Context, partitions []int32, now time.Time) error {
-	topic := a.f.cfg.CursorsTopic
-	bytesMax := a.f.cfg.Log.BatchBytesMax(topic)
-	for len(partitions) > 0 {
-		var b recordbatch.Builder
-		b.Reset(nil)
-		n := 0
-		for _, p := range partitions {
-			key, value := announcement{
-				Object: ownerObject, Partition: p, Gateway: a.f.cfg.Gateway, Address: a.f.cfg.Address,
-				Since: a.since[p], At: now.UTC().Format(timeForm),
-			}.record()
-			body := recordbatch.AppendBody(nil, key, value)
-			if n > 0 && b.Len()+recordbatch.RecordBytesMax(len(body)) > bytesMax {
-				break
-			}
-			b.Append(now.UnixMilli(), body)
-			n++
+	packer := commitlog.NewPacker(a.f.cfg.Log, a.f.cfg.CursorsTopic, 0)
+	land := func() error {
+		b := packer.Take()
+		if b == nil {
+			return nil
 		}
-		batch := &commitlog.Batch{Topic: topic, Records: n, Bytes: b.Seal()}
-		if err := commitlog.AppendWait(ctx, a.f.cfg.Log, batch); err != nil {
+		if err := commitlog.AppendWait(ctx, a.f.cfg.Log, b); err != nil {
 			return err
 		}
-		for i, p := range partitions[:n] {
-			a.said[p] = batch.Base
-			if batch.Base >= 0 {
+		for i, p := range partitions[:b.Records] {
+			a.said[p] = b.Base
+			if b.Base >= 0 {
 				a.said[p] += int64(i)
 			}
 		}
-		partitions = partitions[n:]
+		partitions = partitions[b.Records:]
+		return nil
 	}
-	return nil
+	for _, p := range partitions {
+		key, value := announcement{
+			Object: ownerObject, Partition: p, Gateway: a.f.cfg.Gateway, Address: a.f.cfg.Address,
+			Since: a.since[p], At: now.UTC().Format(timeForm),
+		}.record()
+		body := recordbatch.AppendBody(nil, key, value)
+		if !packer.Fits(body) {
+			if err := land(); err != nil {
+				return err
+			}
+		}
+		packer.Add(now.UnixMilli(), body)
+	}
+	return land()
 }

@@ -22,7 +22,7 @@ var errSuperseded = errors.New("forward: another gateway runs this lane")
 type board struct {
 	cfg      *Config
 	follower *follow.Follower
-	bad      *metrics.Counter
+	bad      *metrics.Counter // records that are none of ours and should be
 
 	ctx     context.Context // ends with close
 	cancel  context.CancelFunc
@@ -46,8 +46,8 @@ type note struct {
 	done chan error // takes one
 }
 
-func startBoard(cfg *Config) (*board, error) {
-	b := &board{cfg: cfg, bad: cfg.Metrics.Counter("tollgate_forward_cursor_records_invalid_total", "Records of the cursors topic that should be the forwarder's and can not be read."), shown: map[string]*cursor{}, known: map[string]int64{}, shownTo: -1}
+func startBoard(cfg *Config, bad *metrics.Counter) (*board, error) {
+	b := &board{cfg: cfg, bad: bad, shown: map[string]*cursor{}, known: map[string]int64{}, shownTo: -1}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	f, err := follow.Start(follow.Config{
 		Log: cfg.Log, Topic: cfg.CursorsTopic, Begin: b.begin, Apply: b.apply,
@@ -157,9 +157,6 @@ func (b *board) write(ctx context.Context, c *cursor) error {
 	return nil
 }
 
-// cursorsBytes is how large a batch of cursors becomes, but for the last of it.
-const cursorsBytes = 256 << 10
-
 // writeAll writes what waits, all that came while the batch before was on its way as one.
 func (b *board) writeAll() {
 	for {
@@ -170,39 +167,43 @@ func (b *board) writeAll() {
 		if len(all) == 0 {
 			return
 		}
-		for len(all) > 0 {
-			all = b.writeSome(all)
-		}
+		b.writeThese(all)
 	}
 }
 
-func (b *board) writeSome(all []*note) (rest []*note) {
-	var batch recordbatch.Builder
-	batch.Reset(nil)
-	some, bytes := all[:0:0], 0
-	for len(all) > 0 && bytes < cursorsBytes {
-		n := all[0]
-		all = all[1:]
-		if err := n.ctx.Err(); err != nil {
+func (b *board) writeThese(all []*note) {
+	packer := commitlog.NewPacker(b.cfg.Log, b.cfg.CursorsTopic, 0)
+	var some []*note // in the open batch
+	land := func() {
+		if batch := packer.Take(); batch != nil {
+			err := b.land(batch)
+			for _, n := range some {
+				n.done <- err
+			}
+			some = some[:0]
+		}
+	}
+	for _, n := range all {
+		body := recordbatch.AppendBody(nil, []byte(n.c.key()), n.c.encode())
+		if !packer.Fits(body) {
+			land()
+		}
+		if err := n.ctx.Err(); err != nil { // looked at behind land, which may take long
 			n.done <- err // nobody waits for it, and it is not to come later
 			continue
 		}
-		body := recordbatch.AppendBody(nil, []byte(n.c.key()), n.c.encode())
-		batch.Append(b.cfg.Now().UnixMilli(), body)
-		some, bytes = append(some, n), bytes+len(body)
+		packer.Add(b.cfg.Now().UnixMilli(), body)
+		some = append(some, n)
 	}
-	if len(some) == 0 {
-		return all
+	land()
+}
+
+// land makes a batch durable and returns when the fold has come past it.
+func (b *board) land(batch *commitlog.Batch) error {
+	if err := commitlog.AppendWait(b.ctx, b.cfg.Log, batch); err != nil {
+		return err
 	}
-	out := &commitlog.Batch{Topic: b.cfg.CursorsTopic, Bytes: batch.Seal(), Records: len(some)}
-	err := commitlog.AppendWait(b.ctx, b.cfg.Log, out)
-	if err == nil {
-		err = b.showing(out.Base, len(some))
-	}
-	for _, n := range some {
-		n.done <- err
-	}
-	return all
+	return b.showing(batch.Base, batch.Records)
 }
 
 // showMax is how soon records that were written come by, or else the log is asked whether it has them.
@@ -247,9 +248,5 @@ func (b *board) close(ctx context.Context) error {
 
 // appendRecord appends one record and waits.
 func appendRecord(ctx context.Context, cfg *Config, topic string, partition int32, key, value []byte) error {
-	var b recordbatch.Builder
-	b.Reset(nil)
-	b.Append(cfg.Now().UnixMilli(), recordbatch.AppendBody(nil, key, value))
-	bytes := b.Seal()
-	return commitlog.AppendWait(ctx, cfg.Log, &commitlog.Batch{Topic: topic, Partition: partition, Bytes: bytes, Records: 1})
+	return commitlog.AppendWait(ctx, cfg.Log, commitlog.OneRecord(topic, partition, cfg.Now().UnixMilli(), key, value))
 }

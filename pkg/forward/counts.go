@@ -6,7 +6,7 @@ import "tollgate/internal/metrics"
 type counts struct {
 	answers                                       [undetermined + 1]*metrics.Counter
 	events, rolled, cancels, dead, sessions, gaps *metrics.Counter
-	ranges                                        *metrics.Counter
+	ranges, badCursors                            *metrics.Counter
 }
 
 var meaningNames = [...]string{"delivered", "refused", "too_large", "again", "slow_down", "expired", "blocked", "undetermined"}
@@ -20,6 +20,8 @@ func newCounts(r *metrics.Registry) *counts {
 		sessions: r.Counter("tollgate_forward_sessions_total", "Sessions opened at Stripe."),
 		gaps:     r.Counter("tollgate_forward_records_lost_total", "Records that retention took before they were sent."),
 		ranges:   r.Counter("tollgate_forward_ranges_total", "Ranges of the log that were passed."),
+		badCursors: r.Counter("tollgate_forward_cursor_records_invalid_total",
+			"Records of the cursors topic that should be the forwarder's and can not be read."),
 	}
 	for i, name := range meaningNames {
 		c.answers[i] = r.Counter("tollgate_forward_answers_total", "Answers of Stripe, by what they mean for what was sent.", "meaning", name)

@@ -27,7 +27,8 @@ type cursor struct {
 	Business  string `json:"business"`
 	Livemode  bool   `json:"livemode"`
 	Partition int32  `json:"partition"`
-	// Seq counts a lane's cursors, and Writer is one taking up of the lane by one gateway. See fold.
+	// Seq counts a lane's cursors, and Writer is one taking up of the lane by one gateway. See
+	// follows.
 	Seq    int64  `json:"seq"`
 	Writer string `json:"writer"`
 	Origin int64  `json:"origin"` // where the lane began: cancels of events before it are not sent

@@ -3,8 +3,12 @@ package forward
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"os"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // The schema of the topic is held against the same lines, by test/schema.
@@ -48,4 +52,33 @@ func TestWhatIsNoCursorIsNotTaken(t *testing.T) {
 	if _, ours, _ := parseCursor([]byte("usage/1"), good.encode()); ours {
 		t.Error("another room's key was taken")
 	}
+}
+
+// A hundred lanes decide at once, on a broker whose batches are small.
+func TestCursorsThatAreWrittenTogetherAreBatchesThatTheTopicTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog(1)
+		log.batchBytesMax = 1_000
+		cfg := Config{Log: log, CursorsTopic: cursorsTopic, Now: time.Now, Notify: func(Notice) {}}
+		b, err := startBoard(&cfg, newCounts(nil).badCursors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var writers sync.WaitGroup
+		for n := range int32(100) {
+			writers.Go(func() {
+				c := &cursor{Object: cursorObject, Business: "acct_a", Partition: n, Seq: 1, Writer: "w", Next: 1, End: 2, At: "2026-11-21T12:00:00.123Z"}
+				if err := b.write(t.Context(), c); err != nil {
+					t.Errorf("lane %d: %v", n, err)
+				}
+			})
+		}
+		writers.Wait()
+		if n := len(b.all()); n != 100 {
+			t.Errorf("%d lanes have a cursor", n)
+		}
+		if err := b.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -45,14 +45,13 @@ func Open(cfg Config) (*Forwarder, error) {
 		f.senders[s.scope] = s
 	}
 	var err error
-	if f.board, err = startBoard(&f.cfg); err != nil {
+	if f.board, err = startBoard(&f.cfg, f.counts.badCursors); err != nil {
 		return nil, err
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.export()
-	f.wait.Add(2)
-	go func() { defer f.wait.Done(); f.watch(f.ctx) }()
-	go func() { defer f.wait.Done(); f.mirror(f.ctx) }()
+	f.wait.Go(func() { f.watch(f.ctx) })
+	f.wait.Go(func() { f.mirror(f.ctx) })
 	return f, nil
 }
 
@@ -73,10 +72,9 @@ func (f *Forwarder) run(ctx context.Context, partition int32, view func() View) 
 	f.taps[t.partition] = t
 	f.mu.Unlock()
 	var wait sync.WaitGroup
-	wait.Add(1 + len(t.lanes))
-	go func() { defer wait.Done(); t.run(ctx) }()
+	wait.Go(func() { t.run(ctx) })
 	for _, l := range t.lanes {
-		go func() { defer wait.Done(); l.run(ctx) }()
+		wait.Go(func() { l.run(ctx) })
 	}
 	wait.Wait()
 	f.mu.Lock()

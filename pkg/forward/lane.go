@@ -54,7 +54,7 @@ const (
 	// that nothing was to be sent of.
 	idleWrite = time.Second
 	idleEmpty = time.Minute
-	// groupsMax and rolledMax bound a range that is rolled up.
+	// groupsMax bounds the groups of a range that is rolled up.
 	groupsMax = 20_000
 	// windowGrace is how long after a window's end it is closed by the wall clock.
 	windowGrace = 2 * time.Second

@@ -14,10 +14,11 @@ import (
 // memLog is a log in memory with what a forwarder asks of one. fault, if there is one, decides about each batch of the
 // topics that the forwarder writes: whether it lands, and what is said of it.
 type memLog struct {
-	mu     sync.Mutex
-	topics map[string][]*memPartition
-	chunk  func() int
-	fault  func() (land bool, err error)
+	mu            sync.Mutex
+	topics        map[string][]*memPartition
+	chunk         func() int
+	batchBytesMax int
+	fault         func() (land bool, err error)
 }
 
 type memPartition struct {
@@ -34,7 +35,7 @@ const (
 )
 
 func newMemLog(partitions int) *memLog {
-	l := &memLog{topics: map[string][]*memPartition{}, chunk: func() int { return 100 }}
+	l := &memLog{topics: map[string][]*memPartition{}, chunk: func() int { return 100 }, batchBytesMax: 1 << 20}
 	for range partitions {
 		l.topics[usageTopic] = append(l.topics[usageTopic], &memPartition{more: make(chan struct{})})
 	}
@@ -83,7 +84,7 @@ func (l *memLog) Append(set []*commitlog.Batch) {
 			land, err = l.fault()
 		}
 		var s recordbatch.Scanner
-		if bad := s.Reset(b.Bytes, 1<<20); bad != nil {
+		if bad := s.Reset(b.Bytes, l.batchBytesMax); bad != nil || len(b.Bytes) > l.batchBytesMax {
 			land, err = false, errors.Join(commitlog.ErrRefused, bad)
 		}
 		b.Base = -1
@@ -99,7 +100,7 @@ func (l *memLog) Append(set []*commitlog.Batch) {
 }
 
 func (l *memLog) Partitions(topic string) int           { return len(l.topics[topic]) }
-func (l *memLog) BatchBytesMax(string) int              { return 1 << 20 }
+func (l *memLog) BatchBytesMax(string) int              { return l.batchBytesMax }
 func (l *memLog) Ready() error                          { return nil }
 func (l *memLog) Close(context.Context) error           { return nil }
 func (l *memLog) Group(topic, _ string) commitlog.Group { return memGroup{l, topic} }

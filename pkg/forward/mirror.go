@@ -68,7 +68,7 @@ func (f *Forwarder) mirrorOne(ctx context.Context, s *sender, told map[string]bo
 			}
 			continue
 		}
-		if text := difference(held, &wanted); text != "" {
+		if text := metersDiffer(held, &wanted); text != "" {
 			tell(wanted.EventName, text)
 		}
 	}
@@ -105,8 +105,8 @@ func meterOf(m *stripe.BillingMeter) control.NewMeter {
 	return n
 }
 
-// difference says how a meter here is not what Stripe's is. Pure.
-func difference(held *control.Meter, wanted *control.NewMeter) string {
+// metersDiffer says how a meter here is not what Stripe's is; "": it is. Pure.
+func metersDiffer(held *control.Meter, wanted *control.NewMeter) string {
 	switch {
 	case !held.Active:
 		return "it is inactive here and active at Stripe"

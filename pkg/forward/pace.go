@@ -90,17 +90,3 @@ func (p *pace) slow(pause time.Duration) {
 	p.slowed, p.rate = now, max(p.rate*3/4, p.limit/64)
 	p.slowDowns++
 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

@@ -232,9 +232,8 @@ func (r *comparing) wrong(m *control.Meter) string {
 		return reasonMetersDiffer + ": a count that is rolled up is sent as a number, and Stripe's meter counts the events: it has to be a sum there"
 	case rolled:
 		held.Formula = control.Sum
-
 	}
-	if text := difference(&held, &wanted); text != "" {
+	if text := metersDiffer(&held, &wanted); text != "" {
 		return reasonMetersDiffer + ": " + text
 	}
 	return ""
@@ -260,7 +259,7 @@ func (r *comparing) amounts(ctx context.Context, q usage.AmountsQuery, first boo
 
 // look asks Stripe about customers, and remembers those that have another total there.
 func (r *comparing) look(ctx context.Context, list []account) error {
-	if err := concurrently(ctx, len(list), func(ctx context.Context, n int) error { return r.theirTotal(ctx, &list[n]) }); err != nil {
+	if err := concurrently(ctx, callsAtOnce, len(list), func(ctx context.Context, n int) error { return r.theirTotal(ctx, &list[n]) }); err != nil {
 		return err
 	}
 	r.done.Customers += len(list)

@@ -3,8 +3,6 @@ package forward
 import (
 	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"tollgate/pkg/meterevent"
@@ -90,11 +88,11 @@ func (r *comparing) awaitSent(ctx context.Context) (waiting string, err error) {
 
 // askBoth asks Stripe about all, and then for our totals, as of then or later.
 func (r *comparing) askBoth(ctx context.Context, list []account) error {
-	if err := concurrently(ctx, len(list), func(ctx context.Context, n int) error { return r.theirTotal(ctx, &list[n]) }); err != nil {
+	if err := concurrently(ctx, callsAtOnce, len(list), func(ctx context.Context, n int) error { return r.theirTotal(ctx, &list[n]) }); err != nil {
 		return err
 	}
 	at := r.f.cfg.Now().UnixMilli()
-	return concurrently(ctx, len(list), func(ctx context.Context, n int) error {
+	return concurrently(ctx, callsAtOnce, len(list), func(ctx context.Context, n int) error {
 		a := &list[n]
 		a.before = a.ours
 		current, err := r.ourTotal(ctx, a, at)
@@ -156,25 +154,4 @@ func (r *comparing) deadParts(ctx context.Context, list []account) error {
 		a.parts = append(a.parts, part)
 	}
 	return nil
-}
-
-// concurrently does n things, callsAtOnce at a time, until one fails.
-func concurrently(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var (
-		wait sync.WaitGroup
-		next atomic.Int64
-	)
-	for range min(callsAtOnce, n) {
-		wait.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				if err := do(ctx, i); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	wait.Wait()
-	return context.Cause(ctx)
 }

@@ -82,7 +82,7 @@ type try struct {
 	attempts int
 }
 
-// set is what became of a parcel that is not at Stripe.
+// setAside is a parcel that is not sent on, and why.
 type setAside struct {
 	parcel *parcel
 	answer *answer // Stripe's; nil: there is only a reason
@@ -242,7 +242,8 @@ func (s *sender) attempt(ctx context.Context, to endpoint, token string, parcels
 	return s.post(ctx, s.own.MeterEventsBase+"/v2/billing/meter_event_stream", "application/json", token, body, "")
 }
 
-// randomName is an Idempotency-Key, for each try another: the answer that v1 has saved for a key may be a 500.
+// randomName is that of a writer of cursors, or an Idempotency-Key, for each try another: the answer that v1 has saved for a
+// key may be a 500.
 func (s *sender) randomName() string {
 	var b [16]byte
 	s.cfg.Random(b[:])

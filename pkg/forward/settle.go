@@ -3,7 +3,6 @@ package forward
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 )
 
@@ -94,7 +93,10 @@ func (l *lane) send(ctx context.Context, b *batch, mayBe bool, behind *flight) e
 	if l.f.cfg.Mode == V1 {
 		size = 1
 	}
-	if err := l.together(ctx, cut(events, size, requestBytes), t); err != nil {
+	together := func(requests [][]parcel) error {
+		return concurrently(ctx, l.f.cfg.InFlight, len(requests), func(ctx context.Context, n int) error { return l.request(ctx, requests[n], t) })
+	}
+	if err := together(cut(events, size, requestBytes)); err != nil {
 		return err
 	}
 	if behind != nil && len(cancels) > 0 {
@@ -102,48 +104,11 @@ func (l *lane) send(ctx context.Context, b *batch, mayBe bool, behind *flight) e
 			return behind.err
 		}
 	}
-	return l.together(ctx, cut(cancels, 1, requestBytes), t)
-}
-
-// together sends requests, several at once.
-func (l *lane) together(ctx context.Context, requests [][]parcel, t try) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var (
-		wait  sync.WaitGroup
-		mu    sync.Mutex
-		first error
-	)
-	todo := make(chan []parcel)
-	for range min(l.f.cfg.InFlight, len(requests)) {
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			for parcels := range todo {
-				if err := l.request(ctx, parcels, t); err != nil {
-					mu.Lock()
-					if first == nil {
-						first = err
-					}
-					mu.Unlock()
-					cancel()
-				}
-			}
-		}()
-	}
-	for _, parcels := range requests {
-		todo <- parcels
-	}
-	close(todo)
-	wait.Wait()
-	return first
+	return together(cut(cancels, 1, requestBytes))
 }
 
 // request sends one, and writes the dead letters of it.
 func (l *lane) request(ctx context.Context, parcels []parcel, t try) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	var dead []*Dead
 	if err := l.s.deliver(ctx, parcels, t, func(a setAside) {
 		d := l.f.deadLetter(l.s.scope, l.t.partition, a)

@@ -8,7 +8,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"tollgate/pkg/commitlog"
-	"tollgate/pkg/recordbatch"
 )
 
 // Append makes events durable, and returns when the index has them. Events whose id the index has already are left out;
@@ -110,29 +109,23 @@ func (s *Store) reached(ctx context.Context, end int64) error {
 
 // batches makes batches of events that the topic takes, a record an event. They land in this order.
 func (s *Store) batches(events []*Event) (set []*commitlog.Batch, err error) {
-	bytesMax := s.cfg.Log.BatchBytesMax(s.cfg.Topic)
-	var b recordbatch.Builder
+	p := commitlog.NewPacker(s.cfg.Log, s.cfg.Topic, partition)
 	var body []byte
-	b.Reset(nil)
-	seal := func() {
-		records := b.Records()
-		set = append(set, &commitlog.Batch{Topic: s.cfg.Topic, Partition: partition, Bytes: b.Seal(), Records: records})
-		b.Reset(nil)
-	}
 	for _, e := range events {
 		if err := e.check(); err != nil {
 			return nil, fmt.Errorf("thinevent: %w: event %.100q: %w", commitlog.ErrRefused, e.ID, err)
 		}
 		body = appendRecord(body[:0], e)
-		size := recordbatch.RecordBytesMax(len(body))
-		if b.Records() > 0 && b.Len()+size > bytesMax {
-			seal()
+		if !p.Fits(body) {
+			if full := p.Take(); full != nil {
+				set = append(set, full)
+			}
 		}
-		if b.Len()+size > bytesMax {
-			return nil, fmt.Errorf("thinevent: %w: event %.100q has %d bytes, and a batch of %s has %d at most", commitlog.ErrRefused, e.ID, size, s.cfg.Topic, bytesMax)
+		if !p.Fits(body) {
+			return nil, fmt.Errorf("thinevent: %w: event %.100q has %d bytes, and a batch of %s has %d at most",
+				commitlog.ErrRefused, e.ID, len(body), s.cfg.Topic, s.cfg.Log.BatchBytesMax(s.cfg.Topic))
 		}
-		b.Append(e.CreatedMs, body)
+		p.Add(e.CreatedMs, body)
 	}
-	seal()
-	return set, nil
+	return append(set, p.Take()), nil
 }

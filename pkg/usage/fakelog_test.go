@@ -27,6 +27,7 @@ type fakePartition struct {
 const (
 	usageTopic   = "usage"
 	controlTopic = "control"
+	eventsTopic  = "events"
 )
 
 func newFakeLog(partitions int) *fakeLog {
@@ -34,7 +35,9 @@ func newFakeLog(partitions int) *fakeLog {
 	for range partitions {
 		l.topics[usageTopic] = append(l.topics[usageTopic], &fakePartition{more: make(chan struct{})})
 	}
-	l.topics[controlTopic] = []*fakePartition{{more: make(chan struct{})}}
+	for _, topic := range []string{controlTopic, eventsTopic} {
+		l.topics[topic] = []*fakePartition{{more: make(chan struct{})}}
+	}
 	return l
 }
 

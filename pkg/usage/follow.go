@@ -312,7 +312,7 @@ func (f *follower) end() {
 	if err == nil && f.listed && !f.failed && p.dirtySince() {
 		err = p.seal(ctx)
 	}
-	if closed := p.index.Close(); err == nil {
+	if closed := p.close(); err == nil {
 		err = closed
 	}
 	f.w.cfg.Notify(Notice{What: Stopped, Partition: p.number, Detail: fmt.Sprintf("offset %d", p.state.Offset), Err: err})

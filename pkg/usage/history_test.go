@@ -270,8 +270,7 @@ func (h *history) crash() {
 		host.indexFS = host.indexFS.Kill()
 	}
 	for _, fo := range host.parts {
-		_ = fo.p.index.Close()
-		_ = fo.p.batch.Close()
+		_ = fo.p.close()
 	}
 	_ = host.worker.Close(context.Background())
 	host.worker, host.parts = nil, map[int32]*follower{}

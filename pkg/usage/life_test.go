@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
+	"tollgate/internal/rowstore/baddisk"
 	"tollgate/internal/vfs"
 	"tollgate/pkg/control"
 	"tollgate/pkg/meterevent"
@@ -187,6 +189,42 @@ func TestADamagedStateIsRefusedWithFileAndCommandAndNotWiped(t *testing.T) {
 	w, _ = f.one()
 	if got := f.total(w, f.ctl.Snapshot().Named(business, false, "sum"), "cus_1", 0, t0+hourMs); got != "5" {
 		t.Errorf("rebuilt: %s", got)
+	}
+}
+
+func TestTheIndexOfIdentifiersIsSetAsideForGood(t *testing.T) {
+	f := newStage(t, 1)
+	f.onDisk()
+	disk := &dirsNotSynced{FS: f.cfg.FS}
+	f.cfg.FS = disk
+	_, err := Rebuild(f.cfg)
+	if !errors.Is(err, baddisk.ErrGone) || !slices.Equal(disk.asked, []string{f.cfg.Dir}) {
+		t.Errorf("Rebuild on a disk that keeps no names: %v, after asking it to keep those in %v", err, disk.asked)
+	}
+}
+
+// dirsNotSynced is a disk that can not make names durable.
+type dirsNotSynced struct {
+	vfs.FS
+	asked []string
+}
+
+func (d *dirsNotSynced) SyncDir(path string) error {
+	d.asked = append(d.asked, path)
+	return baddisk.ErrGone
+}
+
+func TestAPartitionThatIsGivenBackClosesItsBatch(t *testing.T) {
+	f := newStage(t, 1)
+	w := f.open()
+	fo := f.take(w, 0)
+	fo.p.write([]byte("a row that no flush has written"), nil)
+	fo.end()
+	if !fo.p.batch.Empty() {
+		t.Error("it is not closed")
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ func newPartition(cfg *Config, number int32, s *store, c *counts) (*partition, e
 	}
 	p := &partition{
 		cfg: cfg, number: number, store: s, counts: c, state: st, flushed: st, applied: st.Offset, clockMs: st.ClockMs,
-		scopes: make(map[string]*scope), batch: s.DB.NewBatch(), parts: make(map[subject]*part), outbox: newOutbox(cfg),
+		scopes: make(map[string]*scope), parts: make(map[subject]*part), outbox: newOutbox(cfg),
 		fresh: fresh{map[dedup.ID]requestRow{}, map[uint64]requestRow{}, map[int64]refusalRow{}},
 	}
 	if st.Hour != noHour {
@@ -118,8 +119,12 @@ func newPartition(cfg *Config, number int32, s *store, c *counts) (*partition, e
 	if p.index, err = s.openIndex(cfg, number); err != nil {
 		return nil, err
 	}
+	p.batch = s.DB.NewBatch()
 	return p, nil
 }
+
+// close lets go of the index, and of what was not flushed.
+func (p *partition) close() error { return errors.Join(p.index.Close(), p.store.Discard(p.batch)) }
 
 // judgeError makes an error of the index one of ours.
 func (p *partition) judgeError(err error) error {

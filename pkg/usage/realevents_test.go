@@ -16,9 +16,8 @@ import (
 // With the real index of events: reports are there once, also after all that the worker knew was lost.
 func TestReportsAreInTheEventsTopicOnceAfterAStateWasLost(t *testing.T) {
 	f := newStage(t, 1)
-	f.log.topics["events"] = []*fakePartition{{more: make(chan struct{})}}
 	m := f.meter("sum", control.Sum, control.NoWindow)
-	store, err := thinevent.Open(thinevent.Config{Log: f.log, Topic: "events", Dir: "events", FS: pebblevfs.NewMem()})
+	store, err := thinevent.Open(thinevent.Config{Log: f.log, Topic: eventsTopic, Dir: "events", FS: pebblevfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
 	}

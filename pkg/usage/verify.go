@@ -102,7 +102,7 @@ func verifyPartition(ctx context.Context, cfg *Config, kept, made *store, n int3
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, p.index.Close(), p.batch.Close()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
 	f := &follower{w: &Worker{cfg: *cfg, store: made, counts: p.counts, parts: map[int32]*partition{}}, p: p}
 	if err := f.begin(ctx); err != nil {
 		return r, err
@@ -285,7 +285,14 @@ func Rebuild(cfg Config) (aside string, err error) {
 		return "", err
 	}
 	indexes := filepath.Join(cfg.Dir, "dedup")
-	if err := cfg.FS.Rename(indexes, rowstore.AsideName(indexes, now)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = cfg.FS.Rename(indexes, rowstore.AsideName(indexes, now))
+	if errors.Is(err, fs.ErrNotExist) {
+		return aside, nil
+	}
+	if err == nil {
+		err = cfg.FS.SyncDir(cfg.Dir) // the name is gone for good
+	}
+	if err != nil {
 		return aside, fmt.Errorf("usage: setting the index of identifiers aside: %w", err)
 	}
 	return aside, nil

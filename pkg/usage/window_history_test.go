@@ -269,8 +269,7 @@ func (h *refusals) crash() {
 // stop ends a machine's process without any ceremony.
 func (h *refusals) stop(o *refusalHost) {
 	if o.fo != nil {
-		_ = o.fo.p.index.Close()
-		_ = o.fo.p.batch.Close()
+		_ = o.fo.p.close()
 	}
 	_ = o.worker.Close(context.Background())
 	o.worker, o.fo = nil, nil

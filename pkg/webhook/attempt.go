@@ -15,7 +15,6 @@ import (
 
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/control"
-	"tollgate/pkg/recordbatch"
 	"tollgate/pkg/stripe"
 	"tollgate/pkg/thinevent"
 )
@@ -198,10 +197,7 @@ func (a *attempts) produce(ctx context.Context, d *control.Destination, e *thine
 		return outcome{kind: noTopic, reason: "no such topic"}
 	}
 	key := topicKey(d, e)
-	var b recordbatch.Builder
-	b.Reset(nil)
-	b.Append(a.cfg.Now().UnixMilli(), recordbatch.AppendBody(nil, key, body))
-	batch := &commitlog.Batch{Topic: d.Topic, Partition: commitlog.PartitionFor(key, partitions), Records: 1, Bytes: b.Seal()}
+	batch := commitlog.OneRecord(d.Topic, commitlog.PartitionFor(key, partitions), a.cfg.Now().UnixMilli(), key, body)
 	err := commitlog.AppendWait(ctx, a.cfg.Log, batch)
 	switch {
 	case err == nil:

@@ -126,7 +126,7 @@ func (b *board) askedFor(id string) (asked []*delivery) {
 	return asked
 }
 
-// pending is how many deliveries of a destination wait.
+// pending is how many deliveries of a destination wait, and since when it fails.
 func (b *board) pending(id string) (n int, f failing) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -159,7 +159,7 @@ func (b *board) destinations() []remains {
 }
 
 // summary is for metrics: how many deliveries wait, since when the oldest does (0: none), how many destinations fail.
-func (b *board) summary() (waiting int, oldestMs int64, failing int) {
+func (b *board) summary() (waiting int, oldestMs int64, fail int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, st := range b.shown {
@@ -170,8 +170,8 @@ func (b *board) summary() (waiting int, oldestMs int64, failing int) {
 			}
 		}
 		if st.cursor != nil && st.cursor.failing.sinceMs != 0 {
-			failing++
+			fail++
 		}
 	}
-	return waiting, oldestMs, failing
+	return waiting, oldestMs, fail
 }

@@ -491,7 +491,6 @@ func TestRecordsOfOthersAreLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, p := newWorld(t), newPost()
 		g := w.open("a", p.receiver(isUp()))
-		b := newBatcher(newLedger(&g.cfg))
 		for _, e := range []entry{
 			{"usage/3", []byte(`{"object":"usage_owner"}`)},
 			{"destination/acct_demo/testmode", []byte(`{}`)},
@@ -499,10 +498,9 @@ func TestRecordsOfOthersAreLeftAlone(t *testing.T) {
 			{"delivery/acct_demo/testmode/ed_1/evt_1", []byte(`{"object":"destination_delivery","event":"evt_2"}`)},
 			{"delivery/acct_demo/nomode/ed_1/evt_1", nil},
 		} {
-			b.add(e)
-		}
-		if err := b.send(context.Background()); err != nil {
-			t.Fatal(err)
+			if err := appendWait(context.Background(), g.cfg.Log, g.oneRecord(e.key, e.value)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := g.follower.CaughtUp(context.Background()); err != nil {
 			t.Fatal(err)

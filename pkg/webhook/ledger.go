@@ -90,66 +90,34 @@ func (l *ledger) take() []*group {
 // deliveries that it has passed. After a fault nothing of what is behind it is tried.
 func (l *ledger) flush(ctx context.Context, groups []*group) {
 	var failed error
-	b := newBatcher(l)
 	var waiting []*group // those that end in the open batch
+	p, nowMs := commitlog.NewPacker(l.log, l.topic, partition), l.now().UnixMilli()
 	land := func() {
-		if failed == nil {
-			failed = b.send(ctx)
+		if b := p.Take(); b != nil && failed == nil {
+			failed = appendWait(ctx, l.log, b)
 		}
 		for _, g := range waiting {
 			g.done(failed)
 		}
 		waiting = waiting[:0]
 	}
+	var body []byte
 	for _, g := range groups {
 		for _, e := range g.entries {
-			if !b.fits(e) {
+			body = recordbatch.AppendBody(body[:0], []byte(e.key), e.value)
+			if !p.Fits(body) {
 				land()
 			}
-			b.add(e)
+			p.Add(nowMs, body)
 		}
 		waiting = append(waiting, g)
 	}
 	land()
 }
 
-// batcher fills one batch after another.
-type batcher struct {
-	l        *ledger
-	builder  recordbatch.Builder
-	bytesMax int
-	nowMs    int64
-	body     []byte
-}
-
-func newBatcher(l *ledger) *batcher {
-	b := &batcher{l: l, bytesMax: l.log.BatchBytesMax(l.topic), nowMs: l.now().UnixMilli()}
-	b.builder.Reset(nil)
-	return b
-}
-
-func (b *batcher) fits(e entry) bool {
-	return b.builder.Records() == 0 || b.builder.Len()+recordbatch.RecordBytesMax(len(e.key)+len(e.value)+2*10+1) <= b.bytesMax
-}
-
-func (b *batcher) add(e entry) {
-	b.body = recordbatch.AppendBody(b.body[:0], []byte(e.key), e.value)
-	b.builder.Append(b.nowMs, b.body)
-}
-
-// send writes what was added and makes room for more.
-func (b *batcher) send(ctx context.Context) error {
-	if b.builder.Records() == 0 {
-		return nil
-	}
+// appendWait appends to the cursors topic and waits, for appendMax at most.
+func appendWait(ctx context.Context, log commitlog.Log, b *commitlog.Batch) error {
 	ctx, cancel := context.WithTimeout(ctx, appendMax)
 	defer cancel()
-	return commitlog.AppendWait(ctx, b.l.log, b.batch())
-}
-
-// batch is what was added, at least one record.
-func (b *batcher) batch() *commitlog.Batch {
-	batch := &commitlog.Batch{Topic: b.l.topic, Partition: partition, Records: b.builder.Records(), Bytes: b.builder.Seal()}
-	b.builder.Reset(nil)
-	return batch
+	return commitlog.AppendWait(ctx, log, b)
 }

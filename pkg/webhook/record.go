@@ -15,7 +15,7 @@ import (
 const (
 	cursorPrefix   = "destination/"
 	deliveryPrefix = "delivery/"
-	markKey        = "mark" // of a record that says nothing: see board.mark
+	markKey        = "mark" // of a record that says nothing: see Courier.mark
 
 	cursorObject   = "destination_cursor"
 	deliveryObject = "destination_delivery"

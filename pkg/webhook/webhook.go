@@ -131,9 +131,8 @@ func (c *Courier) Resend(ctx context.Context, d *control.Destination, e *thineve
 	now := max(c.cfg.Now().UnixMilli(), d.EnabledMs)
 	p := place{business: d.Business, livemode: d.Livemode, id: d.ID}
 	asked := &delivery{key: e.ID + "/" + hex.EncodeToString(name[:]), offset: e.Offset, firstMs: now, dueMs: now, resend: true}
-	b := newBatcher(newLedger(&c.cfg))
-	b.add(entry{key: deliveryKey(p, asked.key), value: appendDelivery(nil, p, asked)})
-	if err := b.send(ctx); err != nil {
+	b := c.oneRecord(deliveryKey(p, asked.key), appendDelivery(nil, p, asked))
+	if err := appendWait(ctx, c.cfg.Log, b); err != nil {
 		return fmt.Errorf("webhook: asking for a delivery: %w", err)
 	}
 	return nil
@@ -150,16 +149,20 @@ func (c *Courier) Close(ctx context.Context) error {
 }
 
 // mark appends a record that says nothing, and does not wait for it: a log may end with offsets that have no record, where
-// compaction removed them, and behind the mark the end is in sight again.
+// compaction removed them, and behind the mark the end is in sight again. The other rooms that follow this topic, fleet and
+// forward, rely on it: every gateway has a Courier.
 func (c *Courier) mark(int64, int64) {
 	if c.cfg.Log.Ready() != nil || !c.marking.CompareAndSwap(false, true) {
 		return
 	}
-	b := newBatcher(newLedger(&c.cfg))
-	b.add(entry{key: markKey})
-	batch := b.batch()
-	batch.Done = func(*commitlog.Batch) { c.marking.Store(false) }
-	c.cfg.Log.Append([]*commitlog.Batch{batch})
+	b := c.oneRecord(markKey, nil)
+	b.Done = func(*commitlog.Batch) { c.marking.Store(false) }
+	c.cfg.Log.Append([]*commitlog.Batch{b})
+}
+
+// oneRecord is a batch of one record of the cursors topic.
+func (c *Courier) oneRecord(key string, value []byte) *commitlog.Batch {
+	return commitlog.OneRecord(c.cfg.CursorsTopic, partition, c.cfg.Now().UnixMilli(), []byte(key), value)
 }
 
 // fault tells of a fault that is waited out.

@@ -41,11 +41,9 @@ func (l *Log) write(n note) error {
 	if err != nil {
 		panic(fmt.Sprintf("BUG: spill: a note that is no JSON: %v", err))
 	}
-	var b recordbatch.Builder
-	b.Reset(nil)
-	b.Append(l.cfg.Now().UnixMilli(), recordbatch.AppendBody(nil, strconv.AppendInt(nil, int64(n.Partition), 10), value))
+	key := strconv.AppendInt(nil, int64(n.Partition), 10)
+	batch := commitlog.OneRecord(cursorTopic, 0, l.cfg.Now().UnixMilli(), key, value)
 	done := make(chan error, 1)
-	batch := &commitlog.Batch{Topic: cursorTopic, Records: b.Records(), Bytes: b.Seal()}
 	batch.Done = func(b *commitlog.Batch) { done <- b.Err }
 	l.journal.Append([]*commitlog.Batch{batch})
 	if err := <-done; err != nil {
