@@ -168,7 +168,7 @@ func (c *Config) topics() []kafkalog.TopicConfig {
 const eventsKept = 31 * 24 * time.Hour
 
 // sessionsKept is how long the log keeps what sessions were opened with an Idempotency-Key. They are answered again for 30
-// days; the day beyond is for clocks. sessionsBytes has room for more of them than are remembered, some 400 bytes each.
+// days; the day beyond is for clocks. sessionsBytes has room for more of them than are remembered, some 370 bytes each.
 const (
 	sessionsKept  = keysKept + 24*time.Hour
 	sessionsBytes = 512 << 20
