@@ -190,3 +190,30 @@ func TestASessionIsAnsweredAgainByTheOtherGateway(t *testing.T) {
 	two.WaitReady(45 * time.Second)
 	eachShared(t, 1, "with the broker back", oneThenTwo, one, two)
 }
+
+// What the spill takes must go on for longer than the 15 minutes of a session.
+func TestSessionsOpenWhileUsageIsSpilled(t *testing.T) {
+	cluster := kafkatest.Start(t, kafkatest.Options{})
+	g := harness.Start(t, onSpill(t, cluster, "spill: {enabled: true}\n"))
+	sessionsShared(t, g)
+	cluster.Kill9(1)
+	for i := range 20 {
+		key := fmt.Sprint("away ", i)
+		a := openSession(g, key)
+		needFirst(t, key, a)
+		t.Logf("%s took %v", key, a.took)
+		if a.took > 5*time.Second {
+			t.Errorf("%s took %v", key, a.took)
+		}
+		needReplay(t, key+", again", a, openSession(g, key))
+		time.Sleep(100 * time.Millisecond)
+	}
+	if n := unshared(g); n != 20 {
+		t.Errorf("%v sessions are counted as not shared, want 20", n)
+	}
+	cluster.Start(1)
+	eachShared(t, 1, "with the broker back", func(key string) func() {
+		a := openSession(g, key)
+		return func() { needFirst(t, key, a) }
+	}, g)
+}
