@@ -96,6 +96,9 @@ func (g *gateway) closeWorkers(ctx context.Context, check func(error, string)) {
 	if g.events != nil && counted == nil && delivered == nil {
 		check(g.events.Close(ctx), "the index of events was not closed in time")
 	}
+	if g.opened != nil {
+		check(g.opened.Close(ctx), "the reader of the sessions topic did not end in time")
+	}
 	if g.control != nil {
 		check(g.control.Close(ctx), "the reader of the control topic did not end in time")
 	}

@@ -10,19 +10,20 @@ import (
 
 // What the rooms are told of a configuration.
 
-func (c *Config) usageTopic() string   { return c.Kafka.TopicPrefix + "usage" }
-func (c *Config) controlTopic() string { return c.Kafka.TopicPrefix + "control" }
-func (c *Config) cursorsTopic() string { return c.Kafka.TopicPrefix + "cursors" }
-func (c *Config) eventsTopic() string  { return c.Kafka.TopicPrefix + "events" }
-func (c *Config) deadTopic() string    { return c.Kafka.TopicPrefix + "forward_dead" }
-func (c *Config) workerGroup() string  { return c.Kafka.TopicPrefix + "usage-worker" }
+func (c *Config) usageTopic() string    { return c.Kafka.TopicPrefix + "usage" }
+func (c *Config) controlTopic() string  { return c.Kafka.TopicPrefix + "control" }
+func (c *Config) cursorsTopic() string  { return c.Kafka.TopicPrefix + "cursors" }
+func (c *Config) eventsTopic() string   { return c.Kafka.TopicPrefix + "events" }
+func (c *Config) sessionsTopic() string { return c.Kafka.TopicPrefix + "sessions" }
+func (c *Config) deadTopic() string     { return c.Kafka.TopicPrefix + "forward_dead" }
+func (c *Config) workerGroup() string   { return c.Kafka.TopicPrefix + "usage-worker" }
 
 // courierGroup is the group of the gateways of which one delivers thin events.
 func (c *Config) courierGroup() string { return c.Kafka.TopicPrefix + "webhook-courier" }
 
 // ourTopics are the names that no topic of others may have.
 func (c *Config) ourTopics() []string {
-	return []string{c.usageTopic(), c.controlTopic(), c.eventsTopic(), c.cursorsTopic(), c.deadTopic()}
+	return []string{c.usageTopic(), c.controlTopic(), c.eventsTopic(), c.cursorsTopic(), c.deadTopic(), c.sessionsTopic()}
 }
 
 // forwards tells whether anything is brought to the real Stripe.

@@ -83,6 +83,10 @@ func (g *gateway) openJournal() (*journal.Journal, error) {
 				Name: g.cfg.deadTopic(), Partitions: 1, RetentionAge: deadKept,
 				SegmentBytes: min(j.SegmentBytes, smallSegmentBytes),
 			},
+			{
+				Name: g.cfg.sessionsTopic(), Partitions: 1, RetentionAge: sessionsKept, RetentionBytes: sessionsBytes,
+				SegmentBytes: min(j.SegmentBytes, sessionsSegmentBytes),
+			},
 		},
 		SegmentBytes: j.SegmentBytes,
 		ReserveBytes: j.ReserveBytes,
@@ -97,6 +101,8 @@ const (
 	// smallSegmentBytes is that of events and cursors, of which the latter is read whole at each start: what is superseded
 	// goes with the segments that are closed.
 	smallSegmentBytes = 4 << 20
+	// sessionsSegmentBytes is that of the sessions' topic, which is not read beyond the newest of them.
+	sessionsSegmentBytes = 16 << 20
 )
 
 // notifyJournal logs what happened to a file. Whether appends are taken is not repeated here, see logReadiness.
@@ -147,6 +153,11 @@ func (c *Config) topics() []kafkalog.TopicConfig {
 	if c.forwards() {
 		topics = append(topics, topic("forward_dead", 1, kept(deadKept)))
 	}
+	sessions := topic("sessions", 1, kept(sessionsKept))
+	sessions.Configs["retention.bytes"] = strconv.Itoa(sessionsBytes)
+	sessions.Configs["segment.bytes"] = strconv.Itoa(sessionsSegmentBytes)
+	sessions.Foreign = true // usage is taken and sessions are opened without it
+	topics = append(topics, sessions)
 	for _, name := range c.Webhooks.KafkaTopics {
 		topics = append(topics, kafkalog.TopicConfig{Name: name, Foreign: true})
 	}
@@ -155,6 +166,13 @@ func (c *Config) topics() []kafkalog.TopicConfig {
 
 // eventsKept is how long the log keeps thin events. They can be retrieved for 30 days; the day beyond is for clocks.
 const eventsKept = 31 * 24 * time.Hour
+
+// sessionsKept is how long the log keeps what sessions were opened with an Idempotency-Key. They are answered again for 30
+// days; the day beyond is for clocks. sessionsBytes has room for more of them than are remembered, some 370 bytes each.
+const (
+	sessionsKept  = keysKept + 24*time.Hour
+	sessionsBytes = 512 << 20
+)
 
 // deadKept is how long the log keeps what could not be brought to Stripe: for longer than Stripe would take it.
 const deadKept = 40 * 24 * time.Hour

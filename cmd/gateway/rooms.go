@@ -25,6 +25,7 @@ import (
 	"tollgate/pkg/forward"
 	"tollgate/pkg/httpd"
 	"tollgate/pkg/ingest"
+	"tollgate/pkg/opened"
 	"tollgate/pkg/thinevent"
 	"tollgate/pkg/usage"
 	"tollgate/pkg/webhook"
@@ -47,6 +48,7 @@ type gateway struct {
 	commitLog commitlog.Log
 	spill     *spill.Log // commitLog, when it is one; else nil
 	control   *control.Control
+	opened    *opened.Opened
 	events    *thinevent.Store
 	forwarder *forward.Forwarder // nil: nothing is forwarded
 	usage     *usage.Worker
@@ -75,7 +77,7 @@ type gateway struct {
 func open(cfg *Config, log zerolog.Logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, started: cfg, log: log, registry: metrics.New(), name: rand.Text(), served: make(chan error, 1)}
 	for _, step := range []func() error{
-		g.openDataDir, g.openLog, g.openControl, g.openEvents, g.openForward, g.openUsage, g.openCourier, g.openFleet, g.openIngest, g.openAuth,
+		g.openDataDir, g.openLog, g.openControl, g.openOpened, g.openEvents, g.openForward, g.openUsage, g.openCourier, g.openFleet, g.openIngest, g.openAuth,
 		g.openPublic, g.openAdmin,
 	} {
 		if err := step(); err != nil {
@@ -174,6 +176,7 @@ func (g *gateway) openPublic() error {
 		Sessions:             g.sessions,
 		Ingest:               g.ingest,
 		Control:              g.control,
+		Opened:               g.opened,
 		Usage:                g.answerers(),
 		Events:               g.events,
 		Webhooks:             g.courier,

@@ -24,6 +24,7 @@ func (g *gateway) status() string {
 		say("spill", "%s", spillState(g.spill.State(), time.Now()))
 	}
 	say("control", "%s", said(g.control.Ready()))
+	say("sessions", "%s", said(g.opened.Ready()))
 	if err := g.counting().Damage(); err != nil {
 		say("usage", "%v", err)
 	} else {

@@ -38,6 +38,7 @@ var rooms = map[string]room{
 	"pkg/commitlog/journal":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/vfs", "internal/metrics"}},
 	"pkg/commitlog/kafkalog": {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/metrics"}, third: []string{"github.com/segmentio/kafka-go"}},
 	"pkg/commitlog/follow":   {layer: 2, pure: true, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
+	"pkg/commitlog/propose":  {layer: 2, pure: true, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
 	"pkg/commitlog/logtest":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
 
 	// The one log made of two: it stands in front of Kafka and keeps in a journal what Kafka does not take.
@@ -45,7 +46,8 @@ var rooms = map[string]room{
 
 	"pkg/ingest": {layer: 3, pure: true, ours: []string{"pkg/ring", "pkg/recordbatch", "pkg/commitlog", "internal/metrics"}},
 	// stripe renders the meters' ids, as every id that a client sees.
-	"pkg/control": {layer: 3, pure: true, ours: []string{"pkg/recordbatch", "pkg/commitlog", "pkg/commitlog/follow", "pkg/stripe"}},
+	"pkg/control": {layer: 3, pure: true, ours: []string{"pkg/recordbatch", "pkg/commitlog", "pkg/commitlog/follow", "pkg/commitlog/propose", "pkg/stripe"}},
+	"pkg/opened":  {layer: 3, pure: true, ours: []string{"pkg/recordbatch", "pkg/commitlog", "pkg/commitlog/follow", "pkg/commitlog/propose", "pkg/stripe"}},
 
 	// An index of the last month of events, with the keys that lists are walked by.
 	"pkg/thinevent": {
@@ -70,7 +72,7 @@ var rooms = map[string]room{
 	},
 	"pkg/httpd": {
 		layer: 5,
-		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "pkg/control", "pkg/usage", "pkg/thinevent", "pkg/webhook", "internal/metrics"},
+		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "pkg/control", "pkg/opened", "pkg/usage", "pkg/thinevent", "pkg/webhook", "internal/metrics"},
 		third: []string{"github.com/valyala/fasthttp", "github.com/klauspost/compress"},
 	},
 
@@ -86,7 +88,7 @@ var fences = []struct{ prefix, why string }{
 	{"tollgate/pkg/commitlog/journal", "which log it is, is chosen once, in cmd/gateway; everyone else knows commitlog.Log"},
 	{"tollgate/pkg/commitlog/kafkalog", "which log it is, is chosen once, in cmd/gateway; everyone else knows commitlog.Log"},
 	{"tollgate/pkg/commitlog/logtest", "logtest is for tests"},
-	{"tollgate/pkg/commitlog", "only ingest writes usage, control its changes, and the workers what they have to say, so that batching and backpressure exist once; the layers below a log do not know what a log is"},
+	{"tollgate/pkg/commitlog", "only ingest writes usage, control its changes, opened its sessions, and the workers what they have to say, so that batching and backpressure exist once; the layers below a log do not know what a log is"},
 	{"tollgate/pkg/control", "meters are looked at by who judges events or answers requests; the rooms below know texts and bytes"},
 	{"tollgate/pkg/ingest", "frames are filled by httpd alone"},
 	{"tollgate/pkg/", "imports go down only, along the table in docs/ARCHITECTURE.md"},

@@ -13,6 +13,7 @@
 //
 //	key, err := keys.Authenticate(header)               // POST /v2/billing/meter_event_session
 //	session, token, err := sessions.Mint(key, business) // the key's own, or one of its accounts
+//	token = sessions.Token(&session)                    // the same once more, at any gateway with these signing keys
 //
 //	token, err = auth.Credential(header, scratch)       // POST /v2/billing/meter_event_stream
 //	session, err = sessions.Verify(token, nowMs)

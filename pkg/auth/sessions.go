@@ -64,6 +64,8 @@ type Session struct {
 	Livemode             bool
 	KeyID                [8]byte
 	CreatedMs, ExpiresMs int64
+	// SigningKey is the id of the key that signed the token.
+	SigningKey [4]byte
 	// Key is the API key that opened the session as it is configured now, with the permissions that it has now.
 	Key *Key
 }
@@ -134,15 +136,27 @@ func (s *Sessions) Mint(key *Key, business string) (Session, []byte, error) {
 	if !may {
 		return Session{}, nil, ErrNotActingFor
 	}
-	nowMs := s.config.Now().UnixMilli()
+	nowMs, signer := s.config.Now().UnixMilli(), s.state.Load().signing.signer()
 	session := Session{
 		Business: business, Livemode: key.Livemode, KeyID: key.ID, Key: key,
-		CreatedMs: nowMs, ExpiresMs: nowMs + s.config.TTL.Milliseconds(),
+		CreatedMs: nowMs, ExpiresMs: nowMs + s.config.TTL.Milliseconds(), SigningKey: signer.id,
 	}
 	if _, err := io.ReadFull(s.config.Random, session.ID[:]); err != nil {
 		return Session{}, nil, fmt.Errorf("random bytes for a session id: %w", err)
 	}
-	return session, appendToken(nil, s.state.Load().signing.signer(), &session), nil
+	return session, appendToken(nil, signer, &session), nil
+}
+
+// Token makes the token of a session once more: the same text wherever the key that signed it is known, also when that
+// verifies nothing any more. Elsewhere the key that signs now says the same, in another text. What a token is worth is
+// Verify's to say. session.Key is not needed.
+func (s *Sessions) Token(session *Session) []byte {
+	signing := s.state.Load().signing
+	signer := signing.find(session.SigningKey)
+	if signer == nil {
+		signer = signing.signer()
+	}
+	return appendToken(nil, signer, session)
 }
 
 // Verify returns the session of a token. nowMs is the time of receipt in Unix milliseconds. A token that was verified
@@ -182,7 +196,7 @@ func (s *Sessions) verify(state *sessionState, token []byte, nowMs int64) (*Sess
 		endMs: endMs,
 		session: Session{
 			ID: c.session, Business: business, Livemode: key.Livemode, KeyID: key.ID, Key: key,
-			CreatedMs: c.createdMs, ExpiresMs: c.expiresMs,
+			CreatedMs: c.createdMs, ExpiresMs: c.expiresMs, SigningKey: signer.id,
 		},
 	}
 	state.cache.put(entry)

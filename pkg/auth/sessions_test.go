@@ -362,6 +362,44 @@ func TestGatewaysWithTheSameSecretsAgree(t *testing.T) {
 	}
 }
 
+func TestATokenIsMadeAgainTheSameWhereItsSigningKeyIsKnown(t *testing.T) {
+	here, there := newDesk(t, SessionConfig{}), newDesk(t, SessionConfig{})
+	session, token := here.mint(t, demoKey.Secret)
+	session.Key = nil // as from a record
+	if again := here.Token(&session); !bytes.Equal(again, token) {
+		t.Errorf("%s the first time, then %s", token, again)
+	}
+	// Without the key the token says the same, in another text, and is good where it was made.
+	other := there.Token(&session)
+	got, err := there.Verify(other, there.nowMs())
+	if bytes.Equal(other, token) || err != nil {
+		t.Fatalf("signed by another key it is %s, %v", other, err)
+	}
+	got.Key = nil
+	want := session
+	if want.SigningKey = there.signing.signer().id; *got != want {
+		t.Errorf("it says %+v, want %+v", *got, want)
+	}
+	// With it, the same: also behind a rotation, and when the key verifies nothing any more.
+	if err := there.Update(nil, mustParse(t, string(here.signing.AppendText(nil)))); err != nil {
+		t.Fatal(err)
+	}
+	rotated, err := here.signing.Rotate(rand.Reader, here.now, here.Keep())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = here.Update(nil, rotated); err != nil {
+		t.Fatal(err)
+	}
+	here.now = here.now.Add(time.Hour)
+	for _, d := range []*desk{here, there} {
+		if again := d.Token(&session); !bytes.Equal(again, token) {
+			t.Errorf("%s the first time, then %s", token, again)
+		}
+	}
+	here.refused(t, token, here.nowMs(), ErrExpired)
+}
+
 func TestTheCacheIsBoundedAndNeverMixesTokensUp(t *testing.T) {
 	for _, slots := range []int{1, 2, 64} {
 		d := newDesk(t, SessionConfig{CacheSlots: slots})

@@ -18,7 +18,10 @@ func FuzzVerify(f *testing.F) {
 	minted := make(map[string]Session)
 	for i := range byte(8) {
 		for _, key := range d.keys.byID {
-			session := Session{ID: [16]byte{i}, Business: key.Business, Livemode: key.Livemode, KeyID: key.ID, Key: key, CreatedMs: d.nowMs(), ExpiresMs: d.nowMs() + ttlMs}
+			session := Session{
+				ID: [16]byte{i}, Business: key.Business, Livemode: key.Livemode, KeyID: key.ID, Key: key,
+				CreatedMs: d.nowMs(), ExpiresMs: d.nowMs() + ttlMs, SigningKey: d.signing.keys[0].id,
+			}
 			token := appendToken(nil, d.signing.keys[0], &session)
 			minted[string(token)] = session
 			f.Add(token)

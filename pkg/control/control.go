@@ -8,6 +8,7 @@ import (
 
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/commitlog/follow"
+	"tollgate/pkg/commitlog/propose"
 )
 
 // partition is the only one of the topic: a fold of two would have two orders.
@@ -30,9 +31,8 @@ type Control struct {
 	undelivered []decided
 	marking     atomic.Bool // a mark is in flight
 
-	waiting waiting
-	slots   chan struct{}
-	keys    keyLocks
+	proposals *propose.Proposals[Verdict]
+	keys      keyLocks
 
 	records, skipped, restarts, marks atomic.Int64
 }
@@ -51,10 +51,12 @@ func Open(cfg Config) (*Control, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Control{cfg: cfg, slots: make(chan struct{}, cfg.InFlightMax)}
+	c := &Control{cfg: cfg}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.snapshot.Store(&Snapshot{})
-	c.waiting.init()
+	c.proposals = propose.New[Verdict](propose.Config{
+		Log: cfg.Log, Topic: cfg.Topic, Partition: partition, InFlightMax: cfg.InFlightMax, Closed: c.ctx.Done(),
+	})
 	c.keys.init()
 	if err := c.start(); err != nil {
 		return nil, fmt.Errorf("control: %w", err)

@@ -193,7 +193,7 @@ func TestARestartedGatewayHasWhatItHadBefore(t *testing.T) {
 	if got, want := dump(c.Snapshot()), dump(caughtUp(t, b)); got != want {
 		t.Errorf("it has\n%s and had\n%s", got, want)
 	}
-	if v := propose(t, c, create("requests", key("k", 1))); !v.Replayed || v.Meter.ID != m.ID || v.Meter.DisplayName != "Requests" || !v.Meter.Active {
+	if v := verdictOn(t, c, create("requests", key("k", 1))); !v.Replayed || v.Meter.ID != m.ID || v.Meter.DisplayName != "Requests" || !v.Meter.Active {
 		t.Errorf("the replay of the create got %+v", v.Meter)
 	}
 	if v, ok := c.Replay(acct, false, key("r", 1)); !ok || v.Meter.DisplayName != "Other" || !v.Meter.Active {

@@ -2,11 +2,10 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/commitlog/propose"
 	"tollgate/pkg/stripe"
 )
 
@@ -33,13 +32,11 @@ func (c *Control) Propose(ctx context.Context, change Change) (Verdict, error) {
 	if err := p.check(); err != nil {
 		return Verdict{}, fmt.Errorf("control: %w: %w", commitlog.ErrRefused, err)
 	}
-	select {
-	case c.slots <- struct{}{}:
-	default:
+	slot := c.proposals.Take()
+	if slot == nil {
 		return Verdict{}, fmt.Errorf("control: %w: %d changes are waiting for their verdict", commitlog.ErrUnavailable, c.cfg.InFlightMax)
 	}
-	s := &slot{free: func() { <-c.slots }}
-	defer s.leave()
+	defer slot.Leave()
 	unlock, err := c.keys.lock(ctx, &change)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("control: %w: %w", commitlog.ErrUnavailable, err)
@@ -53,7 +50,7 @@ func (c *Control) Propose(ctx context.Context, change Change) (Verdict, error) {
 		if decided {
 			return v, nil
 		}
-		v, err := c.append(ctx, p, s)
+		v, err := c.append(ctx, p, slot)
 		if err != nil || v.Refusal != changedMeanwhile {
 			return v, err
 		}
@@ -140,67 +137,15 @@ func (c *Control) decidedMeter(p *proposal, at *scope) (v Verdict, ok bool) {
 }
 
 // append writes the proposal and waits for its verdict.
-func (c *Control) append(ctx context.Context, p *proposal, s *slot) (Verdict, error) {
-	verdict := c.waiting.add(p.id)
-	defer c.waiting.remove(p.id)
-	answer := make(chan error, 1)
-	s.hold()
-	b := c.batch(p, func(b *commitlog.Batch) {
-		s.leave()
-		answer <- b.Err
-	})
-	c.cfg.Log.Append([]*commitlog.Batch{b})
-	for {
-		select {
-		case v := <-verdict:
-			return v, nil // the fold read it, so it is durable, whatever the log answers
-		case err := <-answer:
-			if err != nil {
-				return c.failed(err, verdict)
-			}
-			answer = nil // durable: the fold will come to it
-		case <-ctx.Done():
-			return Verdict{}, fmt.Errorf("control: %w: no verdict yet: %w", commitlog.ErrUnknown, ctx.Err())
-		case <-c.ctx.Done():
-			return Verdict{}, fmt.Errorf("control: %w: %w before the verdict", commitlog.ErrUnknown, errClosed)
-		}
+func (c *Control) append(ctx context.Context, p *proposal, slot *propose.Slot) (Verdict, error) {
+	v, err := c.proposals.Append(ctx, slot, p.record())
+	if err != nil {
+		return Verdict{}, fmt.Errorf("control: %w", err)
 	}
+	return v, nil
 }
 
-// failed returns what an append's error means to the change.
-func (c *Control) failed(err error, verdict <-chan Verdict) (Verdict, error) {
-	select {
-	case v := <-verdict:
-		return v, nil
-	default:
-	}
-	for _, known := range []error{commitlog.ErrUnknown, commitlog.ErrUnavailable, commitlog.ErrRefused} {
-		if errors.Is(err, known) {
-			return Verdict{}, fmt.Errorf("control: %w", err)
-		}
-	}
-	return Verdict{}, fmt.Errorf("control: %w: %w", commitlog.ErrUnavailable, err) // ErrClosed: it is not in the log
-}
-
-// batch is a record batch of one proposal.
-func (c *Control) batch(p *proposal, done func(*commitlog.Batch)) *commitlog.Batch {
+func (p *proposal) record() propose.Record {
 	key, value := p.encode()
-	b := commitlog.OneRecord(c.cfg.Topic, partition, p.atMs, key, value)
-	b.Done = done
-	return b
-}
-
-// slot is a place among the changes in flight. It is free when everyone who holds it has left: the proposer, and the
-// log, which may keep a batch for longer than the proposer waits.
-type slot struct {
-	others atomic.Int32 // who hold it beside the first
-	free   func()
-}
-
-func (s *slot) hold() { s.others.Add(1) }
-
-func (s *slot) leave() {
-	if s.others.Add(-1) < 0 {
-		s.free()
-	}
+	return propose.Record{ID: p.id, AtMs: p.atMs, Key: key, Value: value}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tollgate/pkg/commitlog/propose"
 )
 
 func newDestination() *NewDestination {
@@ -49,7 +51,7 @@ func remove(id string, i *Idempotency) Change {
 // set proposes a change of a destination that must take effect.
 func set(t testing.TB, c *Control, change Change) *Destination {
 	t.Helper()
-	v := propose(t, c, change)
+	v := verdictOn(t, c, change)
 	if v.Destination == nil || v.Meter != nil || v.Refusal != NotRefused || v.Replayed {
 		t.Fatalf("the change got %+v", v)
 	}
@@ -151,7 +153,7 @@ func TestUpdatesOfOneGatewayLoseNothingOfEachOther(t *testing.T) {
 	for i := range MetadataMax {
 		group.Go(func() {
 			value := fmt.Sprint(i)
-			propose(t, a, updateDestination(DestinationUpdate{ID: id, Metadata: map[string]*string{value: &value}}, nil))
+			verdictOn(t, a, updateDestination(DestinationUpdate{ID: id, Metadata: map[string]*string{value: &value}}, nil))
 		})
 	}
 	group.Wait()
@@ -241,7 +243,7 @@ func TestARemovalIsFinal(t *testing.T) {
 	late := b.proposal(updateDestination(DestinationUpdate{ID: d.ID, Name: &name}, nil))
 	late.atMs = d.UpdatedMs
 	late.fill(d) // by a gateway that has not seen the removal
-	if v, err := b.append(within(t), late, &slot{free: func() {}}); err != nil || v.Refusal != NoSuchDestination || v.Destination != nil {
+	if v, err := b.append(within(t), late, new(propose.Slot)); err != nil || v.Refusal != NoSuchDestination || v.Destination != nil {
 		t.Errorf("a change behind the removal got %+v %v", v, err)
 	}
 	if list := caughtUp(t, a).AllDestinations(); len(list) != 1 || !equal(list[0], other) {
@@ -262,7 +264,7 @@ func TestABusinessHasABoundedNumberOfDestinations(t *testing.T) {
 	set(t, b, createDestination(nil))
 	refused(t, a, createDestination(nil), TooManyDestinations)
 	p := b.proposal(createDestination(nil)) // by a gateway that has not seen the second
-	if v, err := b.append(within(t), p, &slot{free: func() {}}); err != nil || v.Refusal != TooManyDestinations {
+	if v, err := b.append(within(t), p, new(propose.Slot)); err != nil || v.Refusal != TooManyDestinations {
 		t.Errorf("the fold decides %+v %v", v, err)
 	}
 	live := createDestination(nil)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"tollgate/pkg/commitlog/propose"
 )
 
 func key2(text string, parameters byte) *Idempotency {
@@ -12,7 +14,7 @@ func key2(text string, parameters byte) *Idempotency {
 
 func replayedDestination(t *testing.T, c *Control, change Change, want *Destination) {
 	t.Helper()
-	v := propose(t, c, change)
+	v := verdictOn(t, c, change)
 	if !v.Replayed || v.Refusal != NotRefused || !equal(v.Destination, want) {
 		t.Fatalf("the replay got %+v of %+v, want %+v", v, v.Destination, want)
 	}
@@ -69,7 +71,7 @@ func TestAKeyIsOneForMetersAndDestinations(t *testing.T) {
 	// Also when both were in flight at once: the fold decides creates by keys of creates.
 	p := b.proposal(createDestination(key2("meter", 2)))
 	p.atMs = b.cfg.Now().UnixMilli()
-	if v, err := b.append(within(t), p, &slot{free: func() {}}); err != nil || v.Refusal != KeyReused {
+	if v, err := b.append(within(t), p, new(propose.Slot)); err != nil || v.Refusal != KeyReused {
 		t.Errorf("the fold decides %+v %v", v, err)
 	}
 	set(t, a, createDestination(key("meter", 2))) // of the other API
@@ -119,7 +121,7 @@ func TestADestinationThatChangesMeanwhileIsChangedAfterAll(t *testing.T) {
 			t.Fatalf("%d: it is decided to be a %s", i, p.object)
 		}
 		set(t, a, c.meanwhile)
-		if v, err := b.append(within(t), p, &slot{free: func() {}}); err != nil || v.Refusal != changedMeanwhile {
+		if v, err := b.append(within(t), p, new(propose.Slot)); err != nil || v.Refusal != changedMeanwhile {
 			t.Fatalf("%d: the verdict is %+v %v", i, v, err)
 		}
 		if got := set(t, b, c.want); !got.Enabled || got.Name != d.Name {
@@ -144,7 +146,7 @@ func TestTwoRemovalsWithOneKeyThatRaceAreOne(t *testing.T) {
 		t.Error("compaction would take the first removal for the second, which came later")
 	}
 	for i, c := range []*Control{a, b} {
-		v, err := c.append(within(t), removals[i], &slot{free: func() {}})
+		v, err := c.append(within(t), removals[i], new(propose.Slot))
 		if err != nil || v.Refusal != NotRefused || v.Replayed != (i == 1) || !equal(v.Destination, d) {
 			t.Errorf("removal %d got %+v %v", i, v, err)
 		}

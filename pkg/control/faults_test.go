@@ -39,7 +39,7 @@ func TestAChangeOfUnknownOutcomeThatIsInTheLogIsReplayed(t *testing.T) {
 		t.Fatalf("got %+v %v", v, err) // known when the fold was faster than the answer
 	}
 	l.answer = nil
-	if v := propose(t, b, create("requests", key("k", 1))); !v.Replayed || v.Meter.EventName != "requests" {
+	if v := verdictOn(t, b, create("requests", key("k", 1))); !v.Replayed || v.Meter.EventName != "requests" {
 		t.Errorf("the same again got %+v", v)
 	}
 }

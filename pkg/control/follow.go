@@ -60,7 +60,7 @@ func (c *Control) mark(next, wanted int64) {
 	}
 	p := &proposal{object: objectMark, atMs: c.cfg.Now().UnixMilli()}
 	c.cfg.Random(p.id[:])
-	c.cfg.Log.Append([]*commitlog.Batch{c.batch(p, func(*commitlog.Batch) { c.marking.Store(false) })})
+	c.cfg.Log.Append([]*commitlog.Batch{c.proposals.Batch(p.record(), func(*commitlog.Batch) { c.marking.Store(false) })})
 	c.marks.Add(1)
 	c.cfg.Notify(Notice{What: Marked, Offset: next, Err: fmt.Errorf("the log ends at %d and no record came", wanted)})
 }
@@ -77,7 +77,7 @@ func (c *Control) apply(records []recordbatch.Record, loaded bool) error {
 			continue
 		}
 		v := c.fold.apply(p)
-		if c.waiting.has(p.id) {
+		if c.proposals.Waits(p.id) {
 			c.undelivered = append(c.undelivered, decided{p.id, v})
 		}
 	}
@@ -91,7 +91,7 @@ func (c *Control) apply(records []recordbatch.Record, loaded bool) error {
 	c.skipped.Add(int64(len(skipped)))
 	if loaded {
 		for _, d := range c.undelivered {
-			c.waiting.decide(d.id, d.verdict)
+			c.proposals.Decide(d.id, d.verdict)
 		}
 		c.undelivered = c.undelivered[:0]
 	}

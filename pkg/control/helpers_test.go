@@ -97,7 +97,7 @@ func key(text string, parameters byte) *Idempotency {
 	return &Idempotency{API: "v1", Key: text, Fingerprint: [16]byte{parameters}}
 }
 
-func propose(t testing.TB, c *Control, change Change) Verdict {
+func verdictOn(t testing.TB, c *Control, change Change) Verdict {
 	t.Helper()
 	v, err := c.Propose(within(t), change)
 	if err != nil {
@@ -109,7 +109,7 @@ func propose(t testing.TB, c *Control, change Change) Verdict {
 // made proposes a change that must take effect.
 func made(t testing.TB, c *Control, change Change) *Meter {
 	t.Helper()
-	v := propose(t, c, change)
+	v := verdictOn(t, c, change)
 	if v.Meter == nil || v.Refusal != NotRefused || v.Replayed {
 		t.Fatalf("the change got %+v", v)
 	}
@@ -118,7 +118,7 @@ func made(t testing.TB, c *Control, change Change) *Meter {
 
 func refused(t testing.TB, c *Control, change Change, want Refusal) {
 	t.Helper()
-	if v := propose(t, c, change); v.Refusal != want || v.Meter != nil {
+	if v := verdictOn(t, c, change); v.Refusal != want || v.Meter != nil {
 		t.Fatalf("the change got %+v, want refusal %d", v, want)
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tollgate/pkg/commitlog/propose"
 )
 
 func replayed(t *testing.T, c *Control, change Change, want *Meter) {
 	t.Helper()
-	v := propose(t, c, change)
+	v := verdictOn(t, c, change)
 	if !v.Replayed || v.Refusal != NotRefused || v.Meter == nil || fmt.Sprintf("%+v", *v.Meter) != fmt.Sprintf("%+v", *want) {
 		t.Fatalf("the replay got %+v of %+v, want %+v", v, v.Meter, want)
 	}
@@ -118,7 +120,7 @@ func TestAStatusThatChangesMeanwhileIsProposedAfterAll(t *testing.T) {
 		t.Fatalf("it is decided to be a %s", p.object)
 	}
 	made(t, a, status(id, true, nil))
-	if v, err := b.append(within(t), p, &slot{free: func() {}}); err != nil || v.Refusal != changedMeanwhile {
+	if v, err := b.append(within(t), p, new(propose.Slot)); err != nil || v.Refusal != changedMeanwhile {
 		t.Fatalf("the verdict is %+v %v", v, err)
 	}
 	if m := made(t, b, status(id, false, key("k", 1))); m.Active {
@@ -132,7 +134,7 @@ func TestOneKeyAtOnceChangesOnce(t *testing.T) {
 	before := len(l.all())
 	var group sync.WaitGroup
 	for range 20 {
-		group.Go(func() { propose(t, a, rename(id, "x", key("k", 1))) })
+		group.Go(func() { verdictOn(t, a, rename(id, "x", key("k", 1))) })
 	}
 	group.Wait()
 	if n := len(l.all()) - before; n != 1 {

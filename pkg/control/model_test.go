@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tollgate/pkg/commitlog/propose"
 	"tollgate/pkg/recordbatch"
 )
 
@@ -36,7 +37,7 @@ func TestGatewaysThatRaceComeToTheSameMeters(t *testing.T) {
 					}
 					now.advance(time.Millisecond)
 					change := randomChange(random, c.Snapshot(), false)
-					v := propose(t, c, change)
+					v := verdictOn(t, c, change)
 					if v.Meter == nil || v.Replayed {
 						continue
 					}
@@ -87,7 +88,7 @@ func TestAVerdictIsWhatEveryFoldDecides(t *testing.T) {
 				}
 				p := c.proposal(change)
 				p.atMs = c.cfg.Now().UnixMilli()
-				v, err := c.append(within(t), p, &slot{free: func() {}})
+				v, err := c.append(within(t), p, new(propose.Slot))
 				if err != nil {
 					t.Error(err)
 				}
@@ -347,7 +348,7 @@ func TestAGatewayThatStartsOnACompactedLogGoesOnWithIt(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	for range 60 {
 		now.advance(time.Second)
-		propose(t, a, randomChange(random, a.Snapshot(), false))
+		verdictOn(t, a, randomChange(random, a.Snapshot(), false))
 	}
 	want := dump(a.Snapshot())
 	l.edit(func() { l.records = compact(random, l.records, len(l.records), 0) })

@@ -22,6 +22,8 @@ type Config struct {
 	Ingest Ingester
 	// Control keeps the meters.
 	Control Control
+	// Opened knows the sessions that were opened with an Idempotency-Key.
+	Opened Opened
 	// Usage knows what became of events.
 	Usage Usage
 	// Events holds thin events.
@@ -75,6 +77,9 @@ type Config struct {
 	// ControlWaitMax is how long a request waits for the control log, to be read to its end or to decide about a change;
 	// 0 means 5 s.
 	ControlWaitMax time.Duration
+	// SessionWaitMax is how long opening a session with an Idempotency-Key waits for the log, before the session is
+	// answered all the same and known here alone; 0 means 1 s.
+	SessionWaitMax time.Duration
 	// UsageWaitMax is how long a request waits for totals, or for the verdict on its event; 0 means 10 s.
 	UsageWaitMax time.Duration
 
@@ -116,6 +121,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.IdleTimeout, 75*time.Second)
 	setDefault(&c.WriteTimeout, 10*time.Second)
 	setDefault(&c.ControlWaitMax, 5*time.Second)
+	setDefault(&c.SessionWaitMax, time.Second)
 	setDefault(&c.UsageWaitMax, 10*time.Second)
 	setDefault(&c.EventsWaitMax, 5*time.Second)
 	if c.Policy == nil {
@@ -150,8 +156,8 @@ func (c *Config) now() time.Time {
 
 func (c Config) validate() error {
 	switch {
-	case c.Sessions == nil || c.Ingest == nil || c.Control == nil || c.Usage == nil || c.Events == nil || c.Webhooks == nil:
-		return errors.New("httpd: Sessions, Ingest, Control, Usage, Events and Webhooks must be set")
+	case c.Sessions == nil || c.Ingest == nil || c.Control == nil || c.Opened == nil || c.Usage == nil || c.Events == nil || c.Webhooks == nil:
+		return errors.New("httpd: Sessions, Ingest, Control, Opened, Usage, Events and Webhooks must be set")
 	case c.SessionExpiredStatus != http.StatusUnauthorized && c.SessionExpiredStatus != http.StatusBadRequest:
 		return fmt.Errorf("httpd: the status of an expired session is %d; it must be 401 or 400", c.SessionExpiredStatus)
 	case c.BodyBytesMax < 1 || c.BodyBytesMax > 1<<26:
@@ -165,7 +171,8 @@ func (c Config) validate() error {
 			c.ConnsMax, c.ConnsPerIPMax, c.BodyRateMin)
 	case c.SessionBuckets < 1 || c.SessionBuckets > 1<<26:
 		return fmt.Errorf("httpd: session buckets %d; it must be between 1 and %d", c.SessionBuckets, 1<<26)
-	case min(c.HeadTimeout, c.BodyTimeout, c.IdleTimeout, c.WriteTimeout, c.ControlWaitMax, c.UsageWaitMax, c.EventsWaitMax) < time.Millisecond:
+	case min(c.HeadTimeout, c.BodyTimeout, c.IdleTimeout, c.WriteTimeout,
+		c.ControlWaitMax, c.SessionWaitMax, c.UsageWaitMax, c.EventsWaitMax) < time.Millisecond:
 		return errors.New("httpd: timeouts must be positive")
 	}
 	return nil

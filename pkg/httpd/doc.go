@@ -23,12 +23,12 @@
 //
 // An Idempotency-Key brings the answer of the same request again: that of a change of a meter or a destination from the
 // control plane, that of an event of usage from the fingerprint in its record, that of a ping from the events, that of a
-// session from this process's memory.
+// session from the fold of the sessions topic or, where the log was away, from this process's memory.
 //
 // Every answer is a JSON object with Content-Type and Request-Id, every failure the envelope {"error":{…}} in the form of
 // the API that was called. What a failure promises is in its message: nothing was stored, or it is not known.
 //
-//	srv, err := httpd.New(httpd.Config{Sessions: sessions, Ingest: ingester, Control: control, Usage: fleet, Events: events, Webhooks: courier, Policy: policy})
+//	srv, err := httpd.New(httpd.Config{Sessions: sessions, Ingest: ingester, Control: control, Opened: opened, Usage: fleet, Events: events, Webhooks: courier, Policy: policy})
 //	go srv.Serve(listener)                 // as many listeners as one likes, plain or TLS
 //	srv.SetPolicy(next)                    // limits change, what was used up stays used up
 //	srv.Drain()                            // 503 and Connection: close from now on
@@ -36,7 +36,7 @@
 //
 // All methods of a Server may be called from many goroutines at once. Memory is bounded: by the number of connections,
 // the buffer of each while a request arrives, the budget of large bodies, and the tables of rate limits, all in Config;
-// what is remembered of sessions by sessionAnswersMax.
+// what is remembered here alone of sessions by sessionAnswersMax.
 //
 // The package does not log, read files, keep meters or events, deliver them, or count. It holds no log: durability is the
 // Ingester's word.

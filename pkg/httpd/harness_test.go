@@ -19,6 +19,7 @@ import (
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/control"
 	"tollgate/pkg/ingest"
+	"tollgate/pkg/opened"
 	"tollgate/pkg/recordbatch"
 	"tollgate/pkg/webhook"
 )
@@ -138,6 +139,7 @@ type fixture struct {
 	events   *shelf
 	webhooks *postbox
 	sessions *auth.Sessions
+	signing  *auth.SigningKeys
 	addr     string
 	notices  chan Notice
 }
@@ -158,8 +160,7 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signing, err := auth.NewSigningKeys(rand.Reader, time.Now())
-	if err != nil {
+	if f.signing, err = auth.NewSigningKeys(rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{Notify: func(n Notice) {
@@ -171,7 +172,7 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 	if change != nil {
 		change(&cfg)
 	}
-	if f.sessions, err = auth.NewSessions(auth.SessionConfig{Now: cfg.Now}, keys, signing); err != nil {
+	if f.sessions, err = auth.NewSessions(auth.SessionConfig{Now: cfg.Now}, keys, f.signing); err != nil {
 		t.Fatal(err)
 	}
 	g, err := ingest.New(ingest.Config{Log: f.log, Topic: "tollgate.usage", PauseMin: 0})
@@ -180,6 +181,9 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 	}
 	f.ingest = &scripted{Ingester: g}
 	f.openControl(cfg.Now)
+	if cfg.Opened == nil {
+		cfg.Opened = openOpened(t, newControlLog(), cfg.Now)
+	}
 	f.usage, f.events, f.webhooks = &oracle{}, &shelf{}, &postbox{states: map[string]webhook.State{}}
 	cfg.Sessions, cfg.Ingest, cfg.Control, cfg.Usage, cfg.Events, cfg.Webhooks = f.sessions, f.ingest, f.control, f.usage, f.events, f.webhooks
 	if f.srv, err = New(cfg); err != nil {
@@ -209,6 +213,22 @@ func (f *fixture) openControl(now func() time.Time) {
 	for _, livemode := range []bool{false, true} {
 		f.control.meter(f.t, "acct_demo", livemode, control.NewMeter{EventName: "api_requests"})
 	}
+}
+
+// openOpened starts a fold of the sessions topic, and waits until it is loaded.
+func openOpened(t testing.TB, log commitlog.Log, now func() time.Time) *opened.Opened {
+	t.Helper()
+	o, err := opened.Open(opened.Config{Log: log, Topic: "tollgate.sessions", Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close(context.Background()) })
+	for end := time.Now().Add(10 * time.Second); o.Ready() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(o.Ready())
+		}
+	}
+	return o
 }
 
 // listen serves one more listener on the loopback, through wrap if given, and returns its address.

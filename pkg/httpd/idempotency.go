@@ -14,7 +14,8 @@ const headerReplayed = "Idempotent-Replayed"
 
 func (x *exchange) replayed() { x.ctx.Response.Header.Set(headerReplayed, "true") }
 
-// keyHash is a hash of the request's Idempotency-Key with all that one is unique in, business, mode and API, for one use.
+// keyHash is a hash of the request's Idempotency-Key with all that one is unique in, business, mode and API, for one use. It
+// stands in records of the sessions topic and in ids of pings: one that is computed otherwise knows none of them.
 func (x *exchange) keyHash(use string) [16]byte {
 	mode := byte('t')
 	if x.livemode {

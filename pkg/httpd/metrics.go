@@ -1,10 +1,12 @@
 package httpd
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
 	"tollgate/internal/metrics"
+	"tollgate/pkg/ingest"
 	"tollgate/pkg/stripe"
 )
 
@@ -21,14 +23,23 @@ type serverMetrics struct {
 	wait *metrics.Histogram
 	// sessionsUnbounded counts requests whose session had no slot for its rate limit; see Config.SessionBuckets.
 	sessionsUnbounded *metrics.Counter
-	panics            *metrics.Counter
-	cutOff            *metrics.Counter
+	// unsharedLate and unsharedAway count sessions that were opened with an Idempotency-Key and are known here alone: the log
+	// did not say in time which session is the key's, or could not be asked.
+	unsharedLate, unsharedAway *metrics.Counter
+
+	panics *metrics.Counter
+	cutOff *metrics.Counter
 }
 
 // Caps on label values. Codes are ours and few; businesses come from the configuration.
 const (
 	codesMax      = 64
 	businessesMax = 1000
+)
+
+const (
+	unsharedName = "tollgate_http_sessions_unshared_total"
+	unsharedHelp = "Sessions opened with an Idempotency-Key that the other gateways, and this one after a restart, may not know."
 )
 
 func newServerMetrics(r *metrics.Registry, s *Server) *serverMetrics {
@@ -40,8 +51,10 @@ func newServerMetrics(r *metrics.Registry, s *Server) *serverMetrics {
 		wait:     r.Histogram("tollgate_ack_seconds", "Time from a request's arrival to the verdict of the log.", metrics.Latency),
 		sessionsUnbounded: r.Counter("tollgate_http_sessions_unbounded_total",
 			"Stream requests whose session found no room in the table of rate limits."),
-		panics: r.Counter("tollgate_http_panics_total", "Requests that made the gateway panic."),
-		cutOff: r.Counter("tollgate_http_cut_off_total", "Connections closed because the client was too slow in sending or reading."),
+		unsharedLate: r.Counter(unsharedName, unsharedHelp, "reason", "late"),
+		unsharedAway: r.Counter(unsharedName, unsharedHelp, "reason", "away"),
+		panics:       r.Counter("tollgate_http_panics_total", "Requests that made the gateway panic."),
+		cutOff:       r.Counter("tollgate_http_cut_off_total", "Connections closed because the client was too slow in sending or reading."),
 	}
 	for i := range routes {
 		m.requests[&routes[i]] = requestCounters(r, routes[i].name)
@@ -77,6 +90,14 @@ func (m *serverMetrics) refuse(r *stripe.Error) {
 		code = r.Code
 	}
 	m.refused.With(code).Add(1)
+}
+
+func (m *serverMetrics) unshared(err error) {
+	if errors.Is(err, ingest.ErrUnknown) {
+		m.unsharedLate.Add(1)
+		return
+	}
+	m.unsharedAway.Add(1)
 }
 
 func (m *serverMetrics) acknowledged(x *exchange) {

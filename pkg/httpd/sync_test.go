@@ -329,53 +329,6 @@ func TestV1RefusesAKeyThatIsInFlight(t *testing.T) {
 	}
 }
 
-func TestASessionIsAnsweredAgainWhileItLives(t *testing.T) {
-	var ahead atomic.Int64
-	f := newFixture(t, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) } })
-	open := func(secret, key string) *answer {
-		return f.do(call{path: sessionPath, key: secret, body: "{}", header: map[string]string{"Idempotency-Key": key}})
-	}
-	first, again := open(testKey, "k1"), open(testKey, "k1")
-	if first.status != 200 || first.body != again.body || first.header.Get(headerReplayed) != "" || again.header.Get(headerReplayed) != "true" {
-		t.Errorf("%s, and again %s %v", first.body, again.body, again.header)
-	}
-	for what, a := range map[string]*answer{
-		"another key": open(testKey, "k2"), "live": open(liveKey, "k1"), "another business": open(otherKey, "k1"), "another API key": open(eventsOnlyKey, "k1"),
-	} {
-		if a.status != 200 || a.body == first.body || a.header.Get(headerReplayed) != "" {
-			t.Errorf("%s: %d %s", what, a.status, a.body)
-		}
-	}
-	for _, c := range []call{
-		{path: eventsPath, body: oneMeterEvent}, {path: adjustmentsPath, body: oneAdjustment},
-	} {
-		c.key, c.header = testKey, map[string]string{"Idempotency-Key": "k1"}
-		a := f.do(c)
-		if e := a.failure(t); a.status != 400 || e.Type != "idempotency_error" || e.Code != "idempotency_error" {
-			t.Errorf("%s: %d %s", c.path, a.status, a.body)
-		}
-	}
-	ahead.Store(int64(15*time.Minute + time.Second))
-	if a := open(testKey, "k1"); a.status != 200 || a.body == first.body {
-		t.Errorf("a session that has ended: %d %s", a.status, a.body)
-	}
-}
-
-func TestSessionsAnswersAreBoundedAndTheOldestGoesFirst(t *testing.T) {
-	a := sessionAnswers{byKey: map[[16]byte]sessionAnswer{}}
-	name := func(i int) [16]byte { return [16]byte{byte(i), byte(i >> 8), byte(i >> 16)} }
-	for i := range sessionAnswersMax + 10 {
-		a.keep(name(i), sessionAnswer{body: []byte{1}, expiresMs: 1000}, 0)
-	}
-	if len(a.byKey) != sessionAnswersMax || a.has(name(9), 0) || !a.has(name(10), 0) {
-		t.Errorf("%d answers", len(a.byKey))
-	}
-	a.keep(name(1), sessionAnswer{expiresMs: 2000}, 1000)
-	if len(a.byKey) != 1 || len(a.order) != 1 {
-		t.Errorf("%d answers after all have ended", len(a.byKey))
-	}
-}
-
 // TestAMeterOfAnotherGatewayIsKnownBeforeItsEventIsRefused: what was answered elsewhere holds here.
 func TestAMeterOfAnotherGatewayIsKnownBeforeItsEventIsRefused(t *testing.T) {
 	f := newFixture(t, nil)

@@ -6,6 +6,7 @@ import (
 
 	"tollgate/pkg/control"
 	"tollgate/pkg/ingest"
+	"tollgate/pkg/opened"
 	"tollgate/pkg/stripe"
 	"tollgate/pkg/thinevent"
 	"tollgate/pkg/usage"
@@ -31,6 +32,15 @@ type Control interface {
 	CaughtUp(ctx context.Context) error
 	Propose(ctx context.Context, change control.Change) (control.Verdict, error)
 	Replay(business string, livemode bool, i *control.Idempotency) (v control.Verdict, ok bool)
+}
+
+// Opened knows which sessions were opened with an Idempotency-Key: an *opened.Opened.
+type Opened interface {
+	// Find and Used may trail what other gateways have answered.
+	Find(asked opened.Session, nowMs int64) (s opened.Session, ok bool)
+	Used(key [16]byte, nowMs int64) bool
+	// Open returns the session, or the one that its key had opened before, whichever gateway was asked.
+	Open(ctx context.Context, s opened.Session) (opened.Session, error)
 }
 
 // Usage tells what became of events, whichever gateway counts them. An error is that the answer can not be had now, but

@@ -46,6 +46,7 @@ func TestTopicsAreCreatedWithTheSettingsTheyNeed(t *testing.T) {
 		{"tollgate.control", "PartitionCount: 1", "cleanup.policy=compact", "min.compaction.lag.ms=3888000000"},
 		{"tollgate.events", "PartitionCount: 1", "retention.ms=2678400000"},
 		{"tollgate.cursors", "PartitionCount: 1", "cleanup.policy=compact"},
+		{"tollgate.sessions", "PartitionCount: 1", "cleanup.policy=delete", "retention.ms=2678400000", "retention.bytes=536870912"},
 	} {
 		found := false
 		for line := range strings.Lines(describe) {

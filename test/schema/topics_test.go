@@ -36,7 +36,7 @@ func v2(t *testing.T, g *harness.Gateway, method, path, body string) map[string]
 	return answer
 }
 
-// What a real gateway writes about meters, destinations, thin events and deliveries is what the schemas of their topics
+// What a real gateway writes about meters, destinations, thin events, deliveries and sessions is what the schemas of their topics
 // say.
 func TestTheRecordsOfARealGatewayMatchTheSchemasOfTheOtherTopics(t *testing.T) {
 	t.Parallel()
@@ -66,14 +66,18 @@ func TestTheRecordsOfARealGatewayMatchTheSchemasOfTheOtherTopics(t *testing.T) {
 	harness.Eventually(t, 30*time.Second, "a ping and two reports are delivered to one and tried at the other", func() bool {
 		return len(works.Times()) == 3 && len(fails.Times()) == 3
 	})
+	if status, answer, _, err := harness.Post(g.URL+"/v2/billing/meter_event_session", eventsKey, "{}", "Idempotency-Key", "ü\" \\"); status != http.StatusOK {
+		t.Fatalf("a session with a key: %d %v %v", status, answer, err)
+	}
 	time.Sleep(time.Second) // what came of the tries is written a few times a second
 	if code, took := g.Term(); code != 0 {
 		t.Fatalf("the gateway ended with %d after %v", code, took)
 	}
 	for topic, want := range map[string][]string{
-		"events":  {"v2.core.event"},
-		"control": {"meter"},
-		"cursors": {"destination_cursor", "destination_delivery"},
+		"events":   {"v2.core.event"},
+		"control":  {"meter"},
+		"cursors":  {"destination_cursor", "destination_delivery"},
+		"sessions": {"meter_event_session"},
 	} {
 		s := published(t, topic)
 		seen := map[string]int{}

@@ -67,8 +67,8 @@ type TopicConfig struct {
 	// Configs are Kafka's settings of a topic, such as retention.ms. A topic that exists keeps its own; a Notice tells
 	// where they differ.
 	Configs map[string]string
-	// Foreign says that the topic is others', and events are only put there. Nothing is told of its settings, and while it
-	// can not be had the log is ready all the same: appends to it are turned away.
+	// Foreign says that the topic is others', and events are only put there, or that it can be done without. Nothing is told
+	// of its settings, and while it can not be had the log is ready all the same: appends to it are turned away.
 	Foreign bool
 	// HandBack gives a batch in doubt back, with a *DoubtError, when its partition stalls, and ends the request that it is
 	// in. For a caller who keeps the batch durably and sends it again by AppendAs; without it, the log tries on by itself.

@@ -6,46 +6,6 @@ import (
 	"sync"
 )
 
-// waiting is the proposals whose verdict somebody waits for, by their id: the fold meets it in the log, wherever that
-// is, so that nobody has to know the offset.
-type waiting struct {
-	mu sync.Mutex
-	// Guarded by mu. Each channel has room for its verdict.
-	proposals map[[16]byte]chan Verdict
-}
-
-func (w *waiting) init() { w.proposals = make(map[[16]byte]chan Verdict) }
-
-func (w *waiting) add(id [16]byte) <-chan Verdict {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	verdict := make(chan Verdict, 1)
-	w.proposals[id] = verdict
-	return verdict
-}
-
-func (w *waiting) remove(id [16]byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.proposals, id)
-}
-
-func (w *waiting) has(id [16]byte) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.proposals[id] != nil
-}
-
-// decide gives a verdict to who waits for it. A second one, of a fold that started over, is the same and dropped.
-func (w *waiting) decide(id [16]byte, v Verdict) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case w.proposals[id] <- v:
-	default:
-	}
-}
-
 // keyLocks lets one proposal at a time use an Idempotency-Key on this gateway, and one at a time change a destination, so
 // that the second sees the first.
 type keyLocks struct {
