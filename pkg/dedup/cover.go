@@ -38,16 +38,18 @@ const (
 // full tells that too much is in it, as what has expired is still.
 func (c *cover) full() bool { return c.ones > int64(len(c.filter.words))*64/3*2 }
 
-// add sets bits of a block.
-func (c *cover) add(at uint64, block *[blockWords]uint64) {
+// add sets bits of a block, and tells how many of them were not set. It leaves ones alone, which is beside what the
+// others read of the filter.
+func (c *cover) add(at uint64, block *[blockWords]uint64) (ones int) {
 	words := c.filter.words[at*blockWords : (at+1)*blockWords]
 	for i, w := range block {
 		if fresh := w &^ words[i]; fresh != 0 {
 			atomic.StoreUint64(&words[i], words[i]|w)
-			c.ones += int64(bits.OnesCount64(fresh))
+			ones += bits.OnesCount64(fresh)
 		}
 	}
 	clear(block[:])
+	return ones
 }
 
 // coverAll covers until there is nothing left to cover, and notes how that ended.
@@ -126,7 +128,8 @@ func (x *Index) fill(r *run) error {
 	c := x.cover
 	s := source{run: r, pages: newPageReader(&r.pageFile, r.entryPage(), r.pages(), make([]byte, x.cfg.bufferBytes()))}
 	var block [blockWords]uint64
-	at := uint64(0)
+	at, ones := uint64(0), 0
+	defer func() { c.ones += int64(ones) }()
 	for n := 0; ; n++ {
 		if n&0xffff == 0 && x.quitting() {
 			return errQuit
@@ -139,12 +142,12 @@ func (x *Index) fill(r *run) error {
 			break
 		}
 		if to := c.filter.probe.block(s.head.id); to != at {
-			c.add(at, &block)
+			ones += c.add(at, &block)
 			at = to
 		}
 		c.filter.probe.set(&block, s.head.id[1])
 	}
-	c.add(at, &block)
+	ones += c.add(at, &block)
 	return nil
 }
 

@@ -104,15 +104,15 @@ func (f *filter) maybe(id ID) bool {
 // each appends those of the positions in among whose ID may be there. It touches all blocks first, so that their misses
 // overlap: of a filter in main memory it then costs 20 ns a question instead of 35. It is the writer's alone.
 func (f *filter) each(qs []query, among, maybe []int) []int {
-	var sum uint64
+	words, p, sum := f.words, f.probe, uint64(0)
 	for _, i := range among {
-		sum += atomic.LoadUint64(&f.words[f.probe.block(qs[i].id)*blockWords])
+		sum += atomic.LoadUint64(&words[p.block(qs[i].id)*blockWords])
 	}
 	f.touched = sum
 	for _, i := range among {
-		at := f.probe.block(qs[i].id) * blockWords
-		b := (*[blockWords]uint64)(f.words[at : at+blockWords])
-		if quick(b, qs[i].id[1]) && f.probe.all(b, qs[i].id[1]) {
+		at := p.block(qs[i].id) * blockWords
+		b := (*[blockWords]uint64)(words[at : at+blockWords])
+		if quick(b, qs[i].id[1]) && p.all(b, qs[i].id[1]) {
 			maybe = append(maybe, i)
 		}
 	}
