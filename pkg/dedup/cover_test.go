@@ -174,8 +174,11 @@ func TestACoverThatIsFullIsBegunAnew(t *testing.T) {
 		mustSeal(t, x, n)
 		x.Release(now)
 		x.mergeAll() // drops what has expired
-		look := x.acquire()
+		look, begun := x.acquire(), x.Stats().Covers
 		x.coverAll()
+		if look.cover != nil && x.Stats().Covers != begun {
+			t.Fatal("begun anew while somebody looks")
+		}
 		if look.cover != nil && x.view.cover == nil {
 			held = true
 			q := query{id: mix(uint64(n - 401)), offset: anyOffset, since: x.span.since(now)} // the newest that is covered
