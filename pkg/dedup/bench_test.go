@@ -86,7 +86,7 @@ func BenchmarkInsert(b *testing.B) {
 	b.Logf("%+v", x.Stats())
 }
 
-// settle waits for the merges.
+// settle waits for the merges, and until what they leave is covered.
 func settle(tb testing.TB, x *Index) {
 	for merges := int64(-1); ; {
 		s := x.Stats()
@@ -94,7 +94,7 @@ func settle(tb testing.TB, x *Index) {
 			tb.Fatal(s.MergeError)
 		}
 		x.mu.Lock()
-		due := x.choose(x.view.runs) != nil
+		due := x.choose(x.view.runs) != nil || x.nextToCover() != nil
 		x.mu.Unlock()
 		if !due && s.Merges == merges {
 			return

@@ -12,11 +12,13 @@ import (
 
 // TestLooksFromManyGoroutinesAreRightWhileRunsAreSealedMergedAndDropped is for the race detector, and for files that are
 // closed under a look-up.
-func TestLooksFromManyGoroutinesAreRightWhileRunsAreSealedMergedAndDropped(t *testing.T) {
-	x, err := Open(Config{FS: vfs.OS, Dir: filepath.Join(t.TempDir(), "index"), MemoryBytes: memoryBytesMin})
+func TestLooksFromManyGoroutinesAreRightWhileRunsAreSealedMergedCoveredAndDropped(t *testing.T) {
+	x, err := open(Config{FS: vfs.OS, Dir: filepath.Join(t.TempDir(), "index"), MemoryBytes: memoryBytesMin})
 	if err != nil {
 		t.Fatal(err)
 	}
+	x.coverBlocks = 300 // so that it is full before the end
+	x.start()
 	const n = 120_000
 	perRecord := 60 * hourMs / n // so that the first runs expire
 	var written atomic.Int64
@@ -83,10 +85,14 @@ func TestLooksFromManyGoroutinesAreRightWhileRunsAreSealedMergedAndDropped(t *te
 	}
 	close(stop)
 	readers.Wait()
+	settle(t, x)
 	s := x.Stats()
 	t.Logf("%+v", s)
 	if s.Merges == 0 || s.MergeError != nil || s.RunEntries >= n/2 {
 		t.Errorf("%+v: no merges, or nothing was dropped", s)
+	}
+	if s.Covers < 2 || s.CoverPassed == 0 {
+		t.Errorf("%+v: nothing was covered, or it was not begun anew", s)
 	}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)

@@ -21,8 +21,10 @@ type Config struct {
 	// makes expiry coarser.
 	BucketWidth time.Duration
 	// MemoryBytes bounds the table, the filters and the buffers together; 0: 256 MiB, at least 1 MiB. A quarter is the
-	// table's: fewer bytes mean more and smaller runs. Five eighths are the filters': three bytes an identifier are the
-	// best, below one byte an identifier some filters stay on disk, and every look-up reads them there.
+	// table's: fewer bytes mean more and smaller runs. Half is that of the runs' filters: three bytes an identifier are the
+	// best, below one byte an identifier some filters stay on disk, and every look-up reads them there. An eighth is the
+	// coarse filter's over the older runs, taken once there are three of them: with a byte an identifier it is at its best,
+	// and with less than five eighths of one (five bytes of MemoryBytes) there is none.
 	MemoryBytes int64
 }
 
@@ -33,9 +35,9 @@ const (
 	// fanIn is how many runs of a level become one of the next. With 8 an identifier is written once less, but at a billion
 	// of them 11 filters were asked of each new one instead of 6, and each is a miss of main memory.
 	fanIn = 4
-	// buffersMax is how many buffers are in use at once: the sources of a merge, and three sections each for what a merge
-	// and a seal write.
-	buffersMax     = fanIn + 6
+	// buffersMax is how many buffers are in use at once: the sources of a merge, three sections each for what a merge and a
+	// seal write, and the one with which the cover is filled.
+	buffersMax     = fanIn + 7
 	bufferBytesMax = 1 << 20
 )
 
@@ -102,7 +104,8 @@ func floorDiv(a, b int64) int64 {
 
 // The shares of MemoryBytes. The table may be held twice for a moment, half as large, while it grows.
 func (c Config) tableSlotsMax() int    { return int(c.MemoryBytes / 4 * 2 / 3 / slotBytes) }
-func (c Config) filterBytesMax() int64 { return c.MemoryBytes / 8 * 5 }
+func (c Config) filterBytesMax() int64 { return c.MemoryBytes / 2 }
+func (c Config) coverBytesMax() int64  { return c.MemoryBytes / 8 }
 
 func (c Config) bufferBytes() int {
 	n := min(c.MemoryBytes/16/buffersMax, bufferBytesMax)

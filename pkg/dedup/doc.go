@@ -5,13 +5,15 @@
 // that brought it, and the minute of the partition's clock. The newest entries are in a table in memory. Seal writes them
 // into a run: an immutable file in the order of the hashes, with a Bloom filter that only ever says "surely new". Runs are
 // merged in the background, four of a size at a time, so that few of them have to be asked, and a run whose entries
-// have all expired is removed whole. MANIFEST names the runs that are alive, and says from which offset on the log has
-// to be read again after a crash.
+// have all expired is removed whole. From three runs on one coarse filter in memory, the cover, is over all of them but
+// those that are too new to be in it yet: it is asked before theirs, which are asked only for what it does not call new.
+// MANIFEST names the runs that are alive, and says from which offset on the log has to be read again after a crash.
 //
 //	table   [ newest entries, in memory                    ]   lost in a crash, inserted again from Next on
 //	level 0 [run][run][run]                                    one a Seal
 //	level 1 [ 4 of level 0 ][ 4 of level 0 ]
 //	level 2 [ 4 of level 1                          ]          older to the right; no run spans more than half a window
+//	cover   [ all of these but the newest           ]          one filter, in memory only, filled from the runs
 //
 // Time. An entry counts at a clock as long as bucket(clock) − bucket(entry) ≤ Window/BucketWidth, that is for at least
 // Window and less than Window and one BucketWidth. Nothing here reads a clock: equal calls give equal answers, so a
@@ -21,7 +23,8 @@
 //
 // Who may call what at once. Insert, InsertMany, Seal, Advance and Due belong to one goroutine, the writer. Find, Next,
 // Clock, Release, Verify and Stats may be called from any, at any time; none of them waits for the disk while it holds what the
-// writer needs. Close waits for the merge that is running; a Find that is under way finishes.
+// writer needs. Two goroutines work beside them, the merger and the filler of the cover. Close ends what they are at; a Find
+// that is under way finishes.
 //
 // Errors. Whatever has to be durable is so before Next moves. An Insert that fails has changed nothing; a Seal that fails
 // has lost nothing and may be called again. Bytes that are not what was written are a *RotError with the file's name:

@@ -29,8 +29,10 @@ type Index struct {
 	fs   vfs.FS
 
 	queries []query // the writer's, as is what follows
-	maybe   []int
-	clock   int64 // the largest that was told
+	every   []int   // the positions of all of them
+	old     []int   // of those that the cover does not call new
+	maybe   []int   // of those that one filter does not call new
+	clock   int64   // the largest that was told
 
 	// mu is held for microseconds, never across a call to the disk.
 	mu          sync.Mutex
@@ -41,6 +43,10 @@ type Index struct {
 	closing     []*run // no longer in any view
 	failure     error  // of the last merge
 	loadFailure error  // of the last loading of filters
+	cover       *cover // nil until it is needed; the filler's
+	coverViews  int    // that have the cover and are looked at
+	// Of the last filling of the cover.
+	coverFailure error
 
 	// disk is held while the set of runs changes, across the writes that make it durable. It comes before mu.
 	disk    sync.Mutex
@@ -49,20 +55,28 @@ type Index struct {
 
 	empty *table // stands in while the table is cleared; always empty
 
-	fan  int           // runs of a level that become one: fanIn, and less in tests
-	wake chan struct{} // one token: there may be something to merge
-	quit chan struct{}
-	done chan struct{}
+	fan         int           // runs of a level that become one: fanIn, and less in tests
+	coverFrom   int           // coverFrom, and less in tests
+	coverBlocks uint64        // the cover's share of the memory, and less in tests
+	wake        chan struct{} // one token: there may be something to merge
+	coverWake   chan struct{} // one token: there may be something to cover
+	quit        chan struct{}
+	goroutines  sync.WaitGroup
 
 	asked, probed, passed, wrong atomic.Int64
-	merged                       atomic.Int64
+	coverPassed                  atomic.Int64
+	merged, covers               atomic.Int64
 }
 
-// view is a set of runs, from the oldest to the newest. Whoever looks at it holds a reference, and no file of it is closed meanwhile.
+// view is a set of runs, from the oldest to the newest. Whoever looks at it holds a reference, and no file of it is closed
+// meanwhile, nor the cover cleared.
 type view struct {
-	runs []*run
-	end  int64 // behind the largest offset in them
-	refs int   // guarded by Index.mu; the index itself holds one on its newest view
+	runs    []*run
+	cover   *filter // nil when none of them is covered
+	covered int     // so many of the oldest are
+	end     int64   // behind the largest offset in them
+	entries int64
+	refs    int // guarded by Index.mu; the index itself holds one on its newest view
 }
 
 // Open opens the index in a directory, or makes one. A file that is not what was written is a *RotError.
@@ -71,12 +85,29 @@ func Open(cfg Config) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.done = make(chan struct{})
-	go x.background()
+	x.start()
 	return x, nil
 }
 
-// open is Open without the goroutine.
+// start starts the goroutines that merge and that cover.
+func (x *Index) start() {
+	x.goroutines.Go(func() { x.background(x.wake, x.mergeAll) })
+	x.goroutines.Go(func() { x.background(x.coverWake, x.coverAll) })
+}
+
+// background works whenever something has changed.
+func (x *Index) background(wake chan struct{}, work func()) {
+	for {
+		select {
+		case <-x.quit:
+			return
+		case <-wake:
+			work()
+		}
+	}
+}
+
+// open is Open without the goroutines.
 func open(cfg Config) (*Index, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -84,9 +115,14 @@ func open(cfg Config) (*Index, error) {
 	}
 	x := &Index{
 		cfg: cfg, span: cfg.span(), fs: cfg.FS,
-		queries: make([]query, 0, chunkMax), maybe: make([]int, 0, chunkMax),
+		queries: make([]query, 0, chunkMax),
+		every:   make([]int, chunkMax), old: make([]int, 0, chunkMax), maybe: make([]int, 0, chunkMax),
 		table: newTable(cfg.tableSlotsMax()), empty: newTable(tableSlotsMin),
-		fan: fanIn, wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		fan: fanIn, coverFrom: coverFrom, coverBlocks: uint64(cfg.coverBytesMax() / blockBytes),
+		wake: make(chan struct{}, 1), coverWake: make(chan struct{}, 1), quit: make(chan struct{}),
+	}
+	for i := range x.every {
+		x.every[i] = i
 	}
 	m, err := recoverDir(cfg.FS, cfg.Dir)
 	if err != nil {
@@ -96,7 +132,7 @@ func open(cfg Config) (*Index, error) {
 	runs, err := openRuns(cfg.FS, cfg.Dir, m.runs)
 	if err == nil {
 		x.mu.Lock()
-		x.show(runs)
+		x.show(runs, 0)
 		x.mu.Unlock()
 		err = x.rebalance()
 	}
@@ -106,11 +142,11 @@ func open(cfg Config) (*Index, error) {
 		}
 		return nil, err
 	}
-	x.nudge()
+	nudge(x.wake)
 	return x, nil
 }
 
-// Close ends the merge that is running and closes the files. What was not sealed comes again from the log.
+// Close ends the merge and the filling that are running and closes the files. What was not sealed comes again from the log.
 func (x *Index) Close() error {
 	x.mu.Lock()
 	if x.view == nil {
@@ -119,11 +155,9 @@ func (x *Index) Close() error {
 	}
 	x.mu.Unlock()
 	close(x.quit)
-	if x.done != nil {
-		<-x.done
-	}
+	x.goroutines.Wait()
 	x.mu.Lock()
-	x.show(nil)
+	x.show(nil, 0)
 	x.view = nil
 	x.mu.Unlock()
 	return x.closeFiles()
@@ -161,7 +195,10 @@ func (x *Index) acquire() *view {
 	return x.view
 }
 
-// release gives it back, with mu held.
+// hold is acquire for whoever reads for long and does not ask the cover: it may be cleared meanwhile.
+func (x *Index) hold() *view { return newView(x.view.runs) }
+
+// release gives a view back, with mu held.
 func (x *Index) release(v *view) {
 	if v.refs--; v.refs > 0 {
 		return
@@ -169,22 +206,40 @@ func (x *Index) release(v *view) {
 	for _, r := range v.runs {
 		if r.views--; r.views == 0 {
 			x.closing = append(x.closing, r)
-			x.nudge()
+			nudge(x.wake)
 		}
+	}
+	if v.cover == nil {
+		return
+	}
+	if x.coverViews--; x.coverViews == 0 {
+		nudge(x.coverWake)
 	}
 }
 
-// show makes runs the newest view, with mu held.
-func (x *Index) show(runs []*run) {
-	v := &view{runs: runs, refs: 1}
-	for _, r := range runs {
-		r.views++
-		v.end = max(v.end, r.offsets.high+1)
+// show makes runs the newest view, so many of the oldest covered, with mu held.
+func (x *Index) show(runs []*run, covered int) {
+	v := newView(runs)
+	if covered > 0 {
+		v.cover, v.covered = &x.cover.filter, covered
+		x.coverViews++
 	}
 	if x.view != nil {
 		x.release(x.view)
 	}
 	x.view = v
+	nudge(x.coverWake)
+}
+
+// newView makes a view with one reference, with mu held.
+func newView(runs []*run) *view {
+	v := &view{runs: runs, refs: 1}
+	for _, r := range runs {
+		r.views++
+		v.end = max(v.end, r.offsets.high+1)
+		v.entries += r.count
+	}
+	return v
 }
 
 // closeFiles closes the files that nobody looks at any more. That frees the blocks of those that were removed, which
@@ -228,9 +283,9 @@ func (x *Index) rebalance() error {
 	return nil
 }
 
-func (x *Index) nudge() {
+func nudge(wake chan struct{}) {
 	select {
-	case x.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }

@@ -116,19 +116,28 @@ func (x *Index) fit(items []Item) ([]Item, error) {
 	}
 }
 
-// askRuns answers from the runs, the newest first.
+// askRuns answers from the runs, the newest first. The covered ones are asked for what the cover does not call new.
 func (x *Index) askRuns(v *view, qs []query) error {
 	x.asked.Add(int64(len(qs)))
+	among := x.every[:len(qs)]
 	for i := len(v.runs) - 1; i >= 0; i-- {
+		if i == v.covered-1 {
+			x.probed.Add(int64(len(qs)))
+			among = v.cover.each(qs, among, x.old[:0])
+			x.coverPassed.Add(int64(len(among)))
+		}
+		if len(among) == 0 {
+			return nil
+		}
 		r := v.runs[i]
 		if r.minutes.high < qs[0].since || r.offsets.low > qs[len(qs)-1].offset {
 			continue // nothing of it counts, or all of it is of a life before
 		}
-		maybe, err := r.maybeEach(qs, x.maybe[:0])
+		maybe, err := r.maybeEach(qs, among, x.maybe[:0])
 		if err != nil {
 			return err
 		}
-		x.probed.Add(int64(len(qs)))
+		x.probed.Add(int64(len(among)))
 		x.passed.Add(int64(len(maybe)))
 		for _, at := range maybe {
 			q := &qs[at]
@@ -183,6 +192,9 @@ func (x *Index) leave(v *view) error {
 
 func find(v *view, q *query) error {
 	for i := len(v.runs) - 1; i >= 0; i-- {
+		if i == v.covered-1 && !v.cover.maybe(q.id) {
+			return nil
+		}
 		r := v.runs[i]
 		if r.minutes.high < q.since {
 			continue

@@ -5,21 +5,8 @@ import (
 	"io"
 )
 
-// errQuit ends a merge that Close does not want to wait for.
+// errQuit ends a merge or a filling that Close does not want to wait for.
 var errQuit = errors.New("dedup: closing")
-
-// background merges whenever something has changed.
-func (x *Index) background() {
-	defer close(x.done)
-	for {
-		select {
-		case <-x.quit:
-			return
-		case <-x.wake:
-			x.mergeAll()
-		}
-	}
-}
 
 // mergeAll drops and merges until there is nothing left to do, and notes how that ended.
 func (x *Index) mergeAll() {
@@ -49,7 +36,7 @@ func (x *Index) mergeAll() {
 // mergeOnce removes the runs that have expired, or else merges some neighbours, and tells whether it did anything.
 func (x *Index) mergeOnce() (bool, error) {
 	x.mu.Lock()
-	v := x.acquire()
+	v := x.hold()
 	// What is inserted again after a crash begins at the clock of the last Seal, whatever the caller has of its own.
 	floor := min(x.released, x.durable.clock)
 	x.mu.Unlock()

@@ -49,7 +49,7 @@ func TestAnswersAreTheModelsThroughCrashesAndFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var next, failed, seals, merges, expired, crashes atomic.Int64
+	var next, failed, seals, merges, expired, crashes, covers, anew, passed atomic.Int64
 	var workers sync.WaitGroup
 	for range 2 {
 		workers.Go(func() {
@@ -67,13 +67,19 @@ func TestAnswersAreTheModelsThroughCrashesAndFaults(t *testing.T) {
 				merges.Add(w.merges)
 				expired.Add(w.expired)
 				crashes.Add(w.crashes)
+				covers.Add(w.covers)
+				anew.Add(w.anew)
+				passed.Add(w.passed)
 			}
 		})
 	}
 	workers.Wait()
-	t.Logf("%d seals, %d merges, %d drops, %d crashes", seals.Load(), merges.Load(), expired.Load(), crashes.Load())
-	if !t.Failed() && (seals.Load() == 0 || merges.Load() == 0 || expired.Load() == 0 || crashes.Load() == 0) {
-		t.Error("the simulation does not do what it is for")
+	t.Logf("%d seals, %d merges, %d drops, %d crashes, %d covers, %d of them begun anew, %d questions passed on by them",
+		seals.Load(), merges.Load(), expired.Load(), crashes.Load(), covers.Load(), anew.Load(), passed.Load())
+	for _, n := range []*atomic.Int64{&seals, &merges, &expired, &crashes, &covers, &anew, &passed} {
+		if !t.Failed() && n.Load() == 0 {
+			t.Error("the simulation does not do what it is for")
+		}
 	}
 }
 
@@ -98,7 +104,14 @@ type world struct {
 	far   int   // records that any life has read
 	next  int64 // the largest Next that any life has told
 
-	seals, merges, expired, crashes int64
+	// What is under way in this life: a run that is filled into the cover, and a look at a view with what it has to find.
+	held    *view
+	filling *run
+	filled  bool
+	look    *view
+	asked   query
+
+	seals, merges, expired, crashes, covers, anew, passed int64
 }
 
 func newWorld(seed uint64) *world {
@@ -157,8 +170,14 @@ func (w *world) oneLife(logf func(string, ...any)) error {
 	if x.Next() < w.next {
 		return fmt.Errorf("next is %d, and was %d", x.Next(), w.next)
 	}
-	defer func() { w.next = max(w.next, x.Next()) }()
+	w.held, w.filling, w.look = nil, nil, nil
+	defer func() {
+		w.next = max(w.next, x.Next())
+		s := x.Stats()
+		w.covers, w.anew, w.passed = w.covers+s.Covers, w.anew+max(0, s.Covers-1), w.passed+s.CoverPassed
+	}()
 	x.table, x.fan = newTable(40+w.dice.IntN(300)), 2+w.dice.IntN(3)
+	x.coverFrom, x.coverBlocks = 1+w.dice.IntN(3), 1<<w.dice.IntN(12)
 	at, clock := int(x.Next()), x.Clock()
 	if w.state <= at {
 		at, clock = w.state, 0
@@ -189,6 +208,77 @@ func (w *world) oneLife(logf func(string, ...any)) error {
 			}
 			return err
 		}
+		w.disk.SetFaults(vfs.Faults{})
+		if err := holds(x); err != nil {
+			if errors.Is(err, vfs.ErrOff) {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// holds tells whether the cover knows all of what it is said to be over.
+func holds(x *Index) error {
+	for _, r := range x.view.runs[:x.view.covered] {
+		s := source{run: r, pages: newPageReader(&r.pageFile, r.entryPage(), r.pages(), make([]byte, pageBytes))}
+		for {
+			ok, err := s.next()
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			if !x.view.cover.maybe(s.head.id) {
+				return fmt.Errorf("the cover calls %x new, which is in %s, one of the first %d of %d runs", s.head.id, r.name(), x.view.covered, len(x.view.runs))
+			}
+		}
+	}
+	return nil
+}
+
+// cover fills a run into the cover, or ends that later.
+func (w *world) cover(x *Index) {
+	if w.filling == nil {
+		if w.held, w.filling = x.beginCover(); w.filling == nil {
+			return
+		}
+		if w.dice.IntN(10) > 0 {
+			w.filled = x.fill(w.filling) == nil
+		} else {
+			w.filled = false // as when it fails at the first page
+		}
+		if w.dice.IntN(2) == 0 {
+			return
+		}
+	}
+	x.endCover(w.held, w.filling, w.filled)
+	w.filling = nil
+}
+
+// lookOn begins a look at a view that goes on while others come, or ends it.
+func (w *world) lookOn(x *Index, at int, clock int64) error {
+	q := query{id: mix(w.log[w.dice.IntN(at)].id), offset: anyOffset, since: x.span.since(clock)}
+	if w.look == nil {
+		if x.view.cover == nil {
+			return nil
+		}
+		v := x.hold()
+		err := find(v, &q)
+		x.release(v)
+		if err == nil {
+			w.look, w.asked = x.acquire(), q
+		}
+		return nil
+	}
+	q.id, q.since = w.asked.id, w.asked.since
+	err := find(w.look, &q)
+	x.release(w.look)
+	w.look = nil
+	if err == nil && q != w.asked {
+		return fmt.Errorf("at %d: an older view gave %+v without the cover, and %+v with it", at, w.asked, q)
 	}
 	return nil
 }
@@ -264,7 +354,7 @@ func (w *world) entry(at int) Entry {
 
 // act does what happens between two batches.
 func (w *world) act(x *Index, at int, clock int64, logf func(string, ...any)) error {
-	switch w.dice.IntN(6) {
+	switch w.dice.IntN(9) {
 	case 0:
 		if err := x.Seal(int64(at)); err != nil {
 			if !isFault(err) || errors.Is(err, vfs.ErrOff) {
@@ -297,6 +387,14 @@ func (w *world) act(x *Index, at int, clock int64, logf func(string, ...any)) er
 			}
 		}
 	case 4:
+		w.cover(x)
+	case 5:
+		if w.filling == nil {
+			x.coverAll()
+		}
+	case 6:
+		return w.lookOn(x, at, clock)
+	case 7:
 		if at < w.far {
 			return nil // it would find what is of the life before
 		}

@@ -182,21 +182,21 @@ func (r *run) maybe(id ID) (bool, error) {
 	return r.probe.all(&b, id[1]), nil
 }
 
-// maybeEach appends the positions of the questions whose ID may be in the run.
-func (r *run) maybeEach(qs []query, positions []int) ([]int, error) {
+// maybeEach appends those of the positions in among whose ID may be in the run.
+func (r *run) maybeEach(qs []query, among, maybe []int) ([]int, error) {
 	if m := r.resident.Load(); m != nil {
-		return m.filter.each(qs, positions), nil
+		return m.filter.each(qs, among, maybe), nil
 	}
-	for i := range qs {
-		maybe, err := r.maybe(qs[i].id)
+	for _, i := range among {
+		is, err := r.maybe(qs[i].id)
 		if err != nil {
 			return nil, err
 		}
-		if maybe {
-			positions = append(positions, i)
+		if is {
+			maybe = append(maybe, i)
 		}
 	}
-	return positions, nil
+	return maybe, nil
 }
 
 // ask answers a question from the entries: nearly always by reading one page. It tells whether the ID is there at all.

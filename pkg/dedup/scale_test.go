@@ -53,7 +53,7 @@ func measureAtScale(t *testing.T, n int64) {
 	s := &scale{t: t, x: x, total: max(n, 10_000_000), items: make([]Item, 100)}
 	t.Logf("%d identifiers in %d h, %d MiB of memory allowed", n, 24, cfg.MemoryBytes>>20)
 	for mark := int64(1_000_000); s.n < n; mark = min(mark*10, n) {
-		from, began, beganCPU := s.n, time.Now(), cpu(t)
+		from, had, began, beganCPU := s.n, x.Stats(), time.Now(), cpu(t)
 		sealing := time.Duration(0)
 		for s.n < mark {
 			s.insert()
@@ -65,10 +65,12 @@ func measureAtScale(t *testing.T, n int64) {
 				sealing += time.Since(at)
 			}
 		}
-		took := time.Since(began)
+		took, did := time.Since(began), x.Stats()
 		each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(s.n-from) }
 		t.Logf("%d to %d: %.0f ns each with everything (CPU of the writer %.0f), %.0f of them in Seal; merges run beside it",
 			from, s.n, each(took), each(cpu(t)-beganCPU), each(sealing))
+		t.Logf("%d to %d: %.1f filters asked of each, when it ended %d runs of %d were covered", from, s.n,
+			float64(did.Probes-had.Probes)/float64(s.n-from), did.CoveredRuns, did.Runs)
 		settle(t, x)
 		s.measure()
 	}
@@ -84,6 +86,8 @@ func measureAtScale(t *testing.T, n int64) {
 	}
 	t.Logf("opened again in %v", time.Since(began).Round(time.Millisecond))
 	s.known("after opening again", 20_000, 0, s.n)
+	settle(t, s.x)
+	t.Logf("covered again %v after opening", time.Since(began).Round(time.Millisecond))
 	if err := s.x.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -133,13 +137,17 @@ func (s *scale) measure() {
 		sum += d
 	}
 	at := func(share float64) float64 { return float64(took[int(float64(len(took)-1)*share)].Nanoseconds()) / 100 }
-	ids := after.Asked - before.Asked
+	ids, passedOn := after.Asked-before.Asked, after.CoverPassed-before.CoverPassed
 	s.t.Logf("at %d, new: %.0f ns each in the mean (CPU %.0f), by batches of 100 p50 %.0f, p99 %.0f, max %.0f; one by one %.0f; %.1f filters asked of each, %d of %d pass wrongly",
 		s.n, float64(sum.Nanoseconds())/float64(ids), float64(tookCPU.Nanoseconds())/float64(ids), at(0.5), at(0.99), at(1), s.oneByOne(), float64(after.Probes-before.Probes)/float64(ids), after.FalsePassed-before.FalsePassed, ids)
 	s.known("known, in the table", 20_000, s.n-min(after.TableEntries, 1_000_000), s.n)
 	s.known("known, in the runs", 20_000, 0, s.n-after.TableEntries)
 	s.t.Logf("at %d: %d runs, %.1f B of disk each, %d MiB of memory of %d, %d runs with filters on disk, %d merges so far", s.n, after.Runs,
 		float64(after.DiskBytes)/float64(max(after.RunEntries, 1)), after.MemoryBytes>>20, s.x.cfg.MemoryBytes>>20, after.RunsOnDisk, after.Merges)
+	if after.CoveredRuns > 0 {
+		s.t.Logf("at %d: %d runs of %d are covered, %.1f bits for each of their entries; %d of %d new ones passed on, begun %d times",
+			s.n, after.CoveredRuns, after.Runs, float64(s.x.coverBlocks)*blockBytes*8/float64(after.CoveredEntries), passedOn, ids, after.Covers)
+	}
 }
 
 func (s *scale) oneByOne() float64 {

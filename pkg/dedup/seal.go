@@ -15,7 +15,7 @@ const runsMax = 128
 func (x *Index) Due() bool { return x.table.count >= x.table.entriesMax()/4*3 }
 
 // Seal puts everything that was inserted on disk. next is the offset behind the last record inserted or passed. When it
-// fails, nothing is lost and it may be called again. It also returns the error of a merge that found rot, or that failed
+// fails, nothing is lost and it may be called again. It also returns the error of a merge or a filling that found rot, or that failed
 // often enough for runs to pile up; Next has moved then.
 func (x *Index) Seal(next int64) error { return x.seal(next, x.clock) }
 
@@ -46,7 +46,7 @@ func (x *Index) seal(next, clock int64) error {
 		x.table = full
 		x.mu.Unlock()
 	}
-	x.nudge()
+	nudge(x.wake)
 	return x.mergeFailure()
 }
 
@@ -84,7 +84,7 @@ func (x *Index) mergeFailure() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var rot *RotError
-	err := errors.Join(x.failure, x.loadFailure)
+	err := errors.Join(x.failure, x.loadFailure, x.coverFailure)
 	if errors.As(err, &rot) || x.view != nil && len(x.view.runs) > runsMax {
 		return err
 	}
@@ -108,7 +108,7 @@ func (x *Index) install(c change) error {
 	m, old := x.durable, x.view.runs
 	x.mu.Unlock()
 
-	runs := replace(old, c.removed, c.added)
+	runs, at := replace(old, c.removed, c.added)
 	m.runs = nil
 	for _, r := range runs {
 		m.runs = append(m.runs, r.name())
@@ -130,7 +130,7 @@ func (x *Index) install(c change) error {
 
 	x.mu.Lock()
 	x.durable = m
-	x.show(runs)
+	x.show(runs, stillCovered(x.view.covered, at, len(c.removed), len(runs)+len(c.removed)-len(old)))
 	if c.added != nil && len(c.removed) == 0 {
 		x.table = x.empty
 	}
@@ -152,17 +152,17 @@ func (x *Index) reload(earlier error) {
 	x.mu.Unlock()
 }
 
-// replace returns runs with added in the place of removed, or at the end when nothing is removed.
-func replace(runs, removed []*run, added *run) []*run {
-	at := len(runs)
+// replace returns runs with added in the place of removed, or at the end when nothing is removed; and that place.
+func replace(runs, removed []*run, added *run) (out []*run, at int) {
+	at = len(runs)
 	if len(removed) > 0 {
 		at = slices.Index(runs, removed[0])
 	}
-	out := slices.Clone(runs[:at])
+	out = slices.Clone(runs[:at])
 	if added != nil {
 		out = append(out, added)
 	}
-	return append(out, runs[at+len(removed):]...)
+	return append(out, runs[at+len(removed):]...), at
 }
 
 // loadEarly loads a new run before it is asked for the first time, if there is room for it beside what it replaces.

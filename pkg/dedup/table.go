@@ -3,7 +3,6 @@ package dedup
 import (
 	"cmp"
 	"math/bits"
-	"slices"
 
 	"tollgate/internal/invariants"
 )
@@ -171,9 +170,7 @@ func (t *table) each(fn func(slot) error) error {
 		if i == len(t.slots) {
 			cluster = append(cluster, wrapped...)
 		}
-		if len(cluster) > 1 {
-			slices.SortFunc(cluster, compareSlots)
-		}
+		sortNearly(cluster)
 		for _, s := range cluster {
 			if err := fn(s); err != nil {
 				return err
@@ -182,6 +179,18 @@ func (t *table) each(fn func(slot) error) error {
 		cluster = cluster[:0]
 	}
 	return nil
+}
+
+// sortNearly sorts what is nearly in order, each slot a few places from its own: a third of a seal's time was in a sort
+// that does not know that.
+func sortNearly(slots []slot) {
+	for i := 1; i < len(slots); i++ {
+		s, j := slots[i], i
+		for ; j > 0 && compareSlots(s, slots[j-1]) < 0; j-- {
+			slots[j] = slots[j-1]
+		}
+		slots[j] = s
+	}
 }
 
 // compareSlots orders by ID, and entries of one ID by offset when their base is the same.

@@ -14,7 +14,7 @@ func (x *Index) Verify() (err error) {
 		x.mu.Unlock()
 		return ErrClosed
 	}
-	v := x.acquire()
+	v := x.hold()
 	x.mu.Unlock()
 	defer func() { err = errors.Join(err, x.leave(v)) }()
 	buf := make([]byte, x.cfg.bufferBytes())
