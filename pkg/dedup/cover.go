@@ -38,6 +38,37 @@ const (
 // full tells that too much is in it, as what has expired is still.
 func (c *cover) full() bool { return c.ones > int64(len(c.filter.words))*64/3*2 }
 
+// block reads a block while bits may be added to it. What it lacks of them is of no run that the view has as covered.
+func (c *cover) block(id ID) (b [blockWords]uint64) {
+	at := c.filter.probe.block(id) * blockWords
+	words := c.filter.words[at : at+blockWords]
+	for i := range b {
+		b[i] = atomic.LoadUint64(&words[i])
+	}
+	return b
+}
+
+// maybe tells that an ID may be in a covered run; false: it surely is not.
+func (c *cover) maybe(id ID) bool {
+	b := c.block(id)
+	return quick(&b, id[1])
+}
+
+// each is filter.each for the cover.
+func (c *cover) each(qs []query, among, maybe []int) []int {
+	words, p, sum := c.filter.words, c.filter.probe, uint64(0)
+	for _, i := range among {
+		sum += atomic.LoadUint64(&words[p.block(qs[i].id)*blockWords])
+	}
+	c.filter.touched = sum
+	for _, i := range among {
+		if c.maybe(qs[i].id) {
+			maybe = append(maybe, i)
+		}
+	}
+	return maybe
+}
+
 // add sets bits of a block, and tells how many of them were not set. It leaves ones alone, which is beside what the
 // others read of the filter.
 func (c *cover) add(at uint64, block *[blockWords]uint64) (ones int) {

@@ -1,14 +1,10 @@
 package dedup
 
-import (
-	"math/bits"
-	"sync/atomic"
-)
+import "math/bits"
 
 // filter is a blocked Bloom filter: the bits of an ID are all in one block, which is one cache line, so that a question
 // costs one miss. The block grows with the ID's first word, as everything in a run does: a filter is built front to
-// back beside the entries, and may be longer than memory. Words are read with atomics, which cost nothing on amd64:
-// those of the cover are asked while bits are added.
+// back beside the entries, and may be longer than memory.
 type filter struct {
 	words   []uint64 // eight a block
 	probe   probe
@@ -61,10 +57,14 @@ func again(h uint64) uint64 {
 
 // quick tells whether the first quickBits of an ID are set in its block.
 func quick(b *[blockWords]uint64, h uint64) bool {
-	return 1&(atomic.LoadUint64(&b[h>>6&7])>>(h&63))&
-		(atomic.LoadUint64(&b[h>>(indexBits+6)&7])>>(h>>indexBits&63))&
-		(atomic.LoadUint64(&b[h>>(2*indexBits+6)&7])>>(h>>(2*indexBits)&63))&
-		(atomic.LoadUint64(&b[h>>(3*indexBits+6)&7])>>(h>>(3*indexBits)&63)) != 0
+	a := b[h>>6&7] >> (h & 63)
+	h >>= indexBits
+	a &= b[h>>6&7] >> (h & 63)
+	h >>= indexBits
+	a &= b[h>>6&7] >> (h & 63)
+	h >>= indexBits
+	a &= b[h>>6&7] >> (h & 63)
+	return a&1 != 0
 }
 
 // all tells whether all bits of an ID are set in its block.
@@ -74,7 +74,7 @@ func (p probe) all(b *[blockWords]uint64, h uint64) bool {
 		if i == perWord {
 			w = again(h)
 		}
-		if atomic.LoadUint64(&b[w>>6&7])>>(w&63)&1 == 0 {
+		if b[w>>6&7]>>(w&63)&1 == 0 {
 			return false
 		}
 		w >>= indexBits
@@ -94,19 +94,19 @@ func (p probe) set(b *[blockWords]uint64, h uint64) {
 	}
 }
 
-// maybe tells that an ID may be in what the filter is over; false: it surely is not.
+// maybe tells that an ID may be in the run; false: it surely is not.
 func (f *filter) maybe(id ID) bool {
 	i := f.probe.block(id) * blockWords
 	b := (*[blockWords]uint64)(f.words[i : i+blockWords])
 	return quick(b, id[1]) && f.probe.all(b, id[1])
 }
 
-// each appends those of the positions in among whose ID may be there. It touches all blocks first, so that their misses
+// each appends those of the positions in among whose ID may be in the run. It touches all blocks first, so that their misses
 // overlap: of a filter in main memory it then costs 20 ns a question instead of 35. It is the writer's alone.
 func (f *filter) each(qs []query, among, maybe []int) []int {
 	words, p, sum := f.words, f.probe, uint64(0)
 	for _, i := range among {
-		sum += atomic.LoadUint64(&words[p.block(qs[i].id)*blockWords])
+		sum += words[p.block(qs[i].id)*blockWords]
 	}
 	f.touched = sum
 	for _, i := range among {

@@ -72,9 +72,9 @@ type Index struct {
 // meanwhile, nor the cover cleared.
 type view struct {
 	runs    []*run
-	cover   *filter // nil when none of them is covered
-	covered int     // so many of the oldest are
-	end     int64   // behind the largest offset in them
+	cover   *cover // nil when none of them is covered
+	covered int    // so many of the oldest are
+	end     int64  // behind the largest offset in them
 	entries int64
 	refs    int // guarded by Index.mu; the index itself holds one on its newest view
 }
@@ -221,7 +221,7 @@ func (x *Index) release(v *view) {
 func (x *Index) show(runs []*run, covered int) {
 	v := newView(runs)
 	if covered > 0 {
-		v.cover, v.covered = &x.cover.filter, covered
+		v.cover, v.covered = x.cover, covered
 		x.coverViews++
 	}
 	if x.view != nil {
