@@ -15,8 +15,8 @@ const runsMax = 128
 func (x *Index) Due() bool { return x.table.count >= x.table.entriesMax()/4*3 }
 
 // Seal puts everything that was inserted on disk. next is the offset behind the last record inserted or passed. When it
-// fails, nothing is lost and it may be called again. It also returns the error of a merge or a filling that found rot, or that failed
-// often enough for runs to pile up; Next has moved then.
+// fails, nothing is lost and it may be called again. It also returns the error of a merge or a filling that found rot, and of
+// a merge that failed often enough for runs to pile up; Next has moved then.
 func (x *Index) Seal(next int64) error { return x.seal(next, x.clock) }
 
 func (x *Index) seal(next, clock int64) error {
@@ -84,7 +84,10 @@ func (x *Index) mergeFailure() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var rot *RotError
-	err := errors.Join(x.failure, x.loadFailure, x.coverFailure)
+	if errors.As(x.coverFailure, &rot) {
+		return x.coverFailure
+	}
+	err := errors.Join(x.failure, x.loadFailure) // without a cover it is only slower
 	if errors.As(err, &rot) || x.view != nil && len(x.view.runs) > runsMax {
 		return err
 	}

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// concurrently does n things in their order, so many at once, until one fails, and returns why that one did.
+// concurrently does n things in their order, so many at once, until one fails or ctx ends, and returns why; also when ctx
+// ended behind the last of them.
 func concurrently(ctx context.Context, atOnce, n int, do func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

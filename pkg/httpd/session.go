@@ -182,10 +182,14 @@ func (a *sessionAnswers) keep(name [16]byte, answer sessionAnswer, nowMs int64) 
 		delete(a.byKey, a.order[0])
 		a.order = a.order[1:]
 	}
-	if kept, there := a.byKey[name]; there {
-		if kept.by == answer.by {
-			return kept.body
-		}
+	kept, there := a.byKey[name]
+	switch {
+	case there && nowMs >= kept.expiresMs: // in order already
+		a.byKey[name] = answer
+		return nil
+	case there && kept.by == answer.by:
+		return kept.body
+	case there:
 		return nil
 	}
 	a.byKey[name] = answer

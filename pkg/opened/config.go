@@ -38,7 +38,7 @@ type Config struct {
 // Notice is something that a person may want to know.
 type Notice struct {
 	What NoticeKind
-	// Offset is the record's, or where reading stopped.
+	// Offset is the record's, or where reading stopped; -1 of a record that was refused.
 	Offset int64
 	Err    error
 }
@@ -54,10 +54,12 @@ const (
 	ReadFailed
 	// StartedOver: the log does not hold the next offset any more, and is folded anew.
 	StartedOver
+	// Refused: the log does not take a record and never will, such as a topic that is compacted.
+	Refused
 )
 
 func (k NoticeKind) String() string {
-	return [...]string{"skipped a record", "could not read the log", "started over"}[k]
+	return [...]string{"skipped a record", "could not read the log", "started over", "could not tell the other gateways of a session"}[k]
 }
 
 func (c Config) withDefaults() Config {

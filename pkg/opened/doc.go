@@ -25,8 +25,9 @@
 //
 // # When the log is away
 //
-// Open answers with an error, soon, and the caller does without: a session must open although the log is away. A record
-// that comes late all the same is no harm, since it names the session that was answered.
+// Open answers with an error, soon, and the caller does without: a session must open although the log is away. A record that
+// comes late all the same names the session that was answered; when it is not the first of its key, the gateway that answered
+// differs from the others for as long as it remembers.
 //
 // # Who may call what
 //

@@ -54,6 +54,7 @@ type steered struct {
 	away   error         // what Ready, Bounds and Append say
 	answer error         // of a batch that is in the log
 	hold   chan struct{} // a batch waits for it
+	beyond int64         // so much further than it is Bounds tells the end
 	held   int
 }
 
@@ -75,7 +76,10 @@ func (l *steered) Bounds(ctx context.Context, topic string, partition int32) (ol
 	if err := l.Ready(); err != nil {
 		return 0, 0, err
 	}
-	return l.Log.Bounds(ctx, topic, partition)
+	oldest, next, err = l.Log.Bounds(ctx, topic, partition)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return oldest, next + l.beyond, err
 }
 
 func (l *steered) Append(set []*commitlog.Batch) {

@@ -2,6 +2,7 @@ package opened
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -103,16 +104,13 @@ func (o *Opened) Used(key [16]byte, nowMs int64) bool {
 // Open tells all gateways of a session, and returns it, or the one that its key had opened before.
 //
 // An error wraps commitlog.ErrUnknown when they may hear of it yet, commitlog.ErrUnavailable or ErrRefused when they will
-// not. It comes at once when the log is not ready, the fold is not loaded, or too many wait; else when ctx ends at the
-// latest.
+// not. It comes at once when the log is not ready, or too many wait; else when ctx ends at the latest. A fold that is not
+// loaded yet comes to the record as well, once it has all that is before it.
 func (o *Opened) Open(ctx context.Context, s Session) (Session, error) {
 	if err := s.check(); err != nil {
 		return Session{}, fmt.Errorf("opened: %w: %w", commitlog.ErrRefused, err)
 	}
-	err := o.Ready()
-	if err == nil {
-		err = o.cfg.Log.Ready()
-	}
+	err := o.cfg.Log.Ready()
 	if o.ctx.Err() != nil {
 		err = commitlog.ErrClosed
 	}
@@ -125,6 +123,9 @@ func (o *Opened) Open(ctx context.Context, s Session) (Session, error) {
 	}
 	defer slot.Leave()
 	first, err := o.proposals.Append(ctx, slot, propose.Record{ID: s.ID, AtMs: s.CreatedMs, Value: encode(&s)})
+	if errors.Is(err, commitlog.ErrRefused) {
+		o.cfg.Notify(Notice{What: Refused, Offset: -1, Err: err})
+	}
 	if err != nil {
 		return Session{}, fmt.Errorf("opened: %w", err)
 	}

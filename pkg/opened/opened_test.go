@@ -142,6 +142,24 @@ func TestTheOldestIsForgottenFirstAlsoByWhoStarts(t *testing.T) {
 	}
 }
 
+// TestALogThatEndsWithoutARecordStopsNobody: of a journal that was repaired, or a partition that was cut, the last offsets
+// have no record, so that the fold does not come to the end that it was told. A session is another record.
+func TestALogThatEndsWithoutARecordStopsNobody(t *testing.T) {
+	log, now := newLog(t), newClock()
+	log.set(func() { log.beyond = 5 })
+	a, b := open(t, testConfig(log, now)), open(t, testConfig(log, now))
+	want := session(1, now.now().UnixMilli())
+	if first := mustOpen(t, a, want); first != want {
+		t.Errorf("it opened %+v, not %+v", first, want)
+	}
+	if first := mustOpen(t, b, session(1, want.CreatedMs)); first != want {
+		t.Errorf("elsewhere the key opened %+v", first)
+	}
+	if a.Ready() == nil {
+		t.Error("the fold came to an end that is not there")
+	}
+}
+
 var errAway = errors.New("the broker is away")
 
 func TestWithoutTheLogTheAnswerIsSoonThatItIsAway(t *testing.T) {

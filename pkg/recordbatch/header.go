@@ -175,7 +175,7 @@ func setProducer(batch []byte, p Producer) {
 	binary.BigEndian.PutUint32(batch[posSequence:], uint32(p.Sequence))
 }
 
-// SetBase writes where the batch lies in its partition. Both fields are outside the CRC, so a stamped batch stays
+// SetBase writes where the batch lies in its partition. Both fields are outside the CRC, so the batch stays
 // valid and the same bytes may be given other offsets later.
 func SetBase(batch []byte, offset int64, leaderEpoch int32) {
 	binary.BigEndian.PutUint64(batch[posBaseOffset:], uint64(offset))

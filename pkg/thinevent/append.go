@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/recordbatch"
 )
 
 // Append makes events durable, and returns when the index has them. Events whose id the index has already are left out;
@@ -123,7 +124,7 @@ func (s *Store) batches(events []*Event) (set []*commitlog.Batch, err error) {
 		}
 		if !p.Fits(body) {
 			return nil, fmt.Errorf("thinevent: %w: event %.100q has %d bytes, and a batch of %s has %d at most",
-				commitlog.ErrRefused, e.ID, len(body), s.cfg.Topic, s.cfg.Log.BatchBytesMax(s.cfg.Topic))
+				commitlog.ErrRefused, e.ID, recordbatch.HeaderBytes+recordbatch.RecordBytesMax(len(body)), s.cfg.Topic, s.cfg.Log.BatchBytesMax(s.cfg.Topic))
 		}
 		p.Add(e.CreatedMs, body)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"tollgate/internal/invariants"
 	"tollgate/pkg/commitlog"
 	"tollgate/pkg/recordbatch"
 )
@@ -158,7 +159,7 @@ func (j *Journal) signal() {
 	}
 }
 
-// accept checks a batch and makes it valid, in the caller's goroutine, so that the committer only moves bytes.
+// accept checks a batch, in the caller's goroutine, so that the committer only moves bytes. Its CRC is the builder's.
 func (j *Journal) accept(b *commitlog.Batch) error {
 	p := j.partition(b.Topic, b.Partition)
 	if p == nil {
@@ -185,6 +186,10 @@ func (j *Journal) accept(b *commitlog.Batch) error {
 		producer = h.Producer
 	}
 	recordbatch.Stamp(b.Bytes, producer)
+	if invariants.Enabled {
+		_, err := recordbatch.Verify(b.Bytes)
+		invariants.Check(err == nil, "journal: a batch for %s was changed after it was sealed: %v", b.Topic, err)
+	}
 	return nil
 }
 

@@ -74,7 +74,7 @@ type partition struct {
 
 	producer recordbatch.Producer // ID -1: to be asked for. Sequence: the first batch's
 	wire     []byte               // the first batch as it is sent; nil: not encoded yet
-	stamped  bool                 // wire carries producer and CRC
+	stamped  bool                 // wire carries the producer
 	scratch  []byte               // holds compressed batches, one after the other
 }
 

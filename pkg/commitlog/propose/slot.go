@@ -3,7 +3,7 @@ package propose
 import "sync/atomic"
 
 // Slot is a place among the proposals in flight. It is free when everyone who holds it has left: the proposer, and the
-// log, which may keep a batch for longer than the proposer waits. The zero Slot is none of them, and is not left.
+// log, which may keep a batch for longer than the proposer waits.
 type Slot struct {
 	others atomic.Int32 // who hold it beside the first
 	free   func()
