@@ -212,10 +212,12 @@ func TestCallersAtTheSameTimeShareAQuestion(t *testing.T) {
 	a, _, l, _ := pair(t)
 	caughtUp(t, a)
 	hold, asked := make(chan struct{}), make(chan struct{}, 100)
-	l.question = func() {
-		asked <- struct{}{}
-		<-hold
-	}
+	l.edit(func() {
+		l.question = func() {
+			asked <- struct{}{}
+			<-hold
+		}
+	})
 	first := make(chan error, 1)
 	go func() { first <- a.CaughtUp(within(t)) }()
 	<-asked

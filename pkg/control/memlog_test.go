@@ -27,7 +27,7 @@ type memLog struct {
 
 	// answer decides what becomes of a batch, in a goroutine of its own; nil: it is written, and its base told.
 	answer func(b *commitlog.Batch) (write bool, base func(int64) int64, err error)
-	// question is called by Bounds before it answers; nil: nothing.
+	// question is called by Bounds before it answers; nil: nothing. Guarded by mu once a fold is open.
 	question func()
 }
 
@@ -101,8 +101,11 @@ func (l *memLog) Partitions(string) int    { return 1 }
 func (l *memLog) BatchBytesMax(string) int { return 1 << 20 }
 
 func (l *memLog) Bounds(ctx context.Context, _ string, _ int32) (oldest, next int64, err error) {
-	if l.question != nil {
-		l.question()
+	l.mu.Lock()
+	question := l.question
+	l.mu.Unlock()
+	if question != nil {
+		question()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
