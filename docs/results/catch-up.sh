@@ -4,6 +4,7 @@
 #   docs/results/catch-up.sh [SECONDS] [DIR] > docs/results/catch-up.txt
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. docs/results/machine.sh
 seconds=${1:-45} dir=${2:-$(mktemp -d)} url=http://127.0.0.1:18180 admin=http://127.0.0.1:18190
 mkdir -p "$dir"
 trap 'kill -9 "${pid:-}" 2>/dev/null || true; rm -rf "$dir"' EXIT
@@ -32,8 +33,7 @@ metric() { curl -s "$admin/metrics" | awk -v name="$1" 'index($1, name) == 1 {su
 now() { date +%s.%N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN {printf "%.2f s", b - a}'; }
 
-echo "# $(date -u +%FT%TZ), commit $(git rev-parse --short HEAD)"
-echo "# $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/MemTotal/ {printf "%.0f GiB", $2/1048576}' /proc/meminfo), $(uname -sr), $(go env GOVERSION), load average before $(cut -d' ' -f1 /proc/loadavg)"
+machine
 config true >"$dir/off.yaml"
 config false >"$dir/on.yaml"
 start "$dir/off.yaml"

@@ -4,11 +4,7 @@
 #   docs/results/run.sh [decoder|ring|recordbatch|token|ingest|metrics|journal|whole-path|dedup|usage|summary|forward|kafka]...
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-
-machine() {
-  echo "# $(date -u +%FT%TZ), commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- '*.go' || echo ' with local changes')"
-  echo "# $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/MemTotal/ {printf "%.0f GiB", $2/1048576}' /proc/meminfo), $(uname -sr), $(go env GOVERSION), load average before $(cut -d' ' -f1 /proc/loadavg)"
-}
+. docs/results/machine.sh
 
 run() { # name, passes, then the arguments of go test. Pass after pass, so that peers take turns: A B A B
   local name=$1 passes=$2 out=docs/results/$1.txt

@@ -5,6 +5,7 @@
 #   docs/results/slow-disk.sh [DELAY]... > docs/results/slow-disk.txt
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. docs/results/machine.sh
 delays=("$@")
 [ ${#delays[@]} -gt 0 ] || delays=(0 500 1000 2000 5000)
 rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-5} connections=${CONNECTIONS:-64}
@@ -51,8 +52,7 @@ permitted() { # delay, bytes a group, bytes an event: events a second
   awk -v n="$(field groups "$dir/line")" -v s="$(field seconds "$dir/line")" -v g="$2" -v e="$3" 'BEGIN {print n / s * g / e}'
 }
 
-echo "# $(date -u +%FT%TZ), commit $(git rev-parse --short HEAD)"
-echo "# $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/MemTotal/ {printf "%.0f GiB", $2/1048576}' /proc/meminfo), $(uname -sr), $(go env GOVERSION), load average before $(cut -d' ' -f1 /proc/loadavg)"
+machine
 echo "# $rounds rounds of ${seconds} s, $connections connections, as fast as answers come; share: events a second by what the loop is permitted"
 printf '%-10s %-6s %12s %12s %12s %6s\n' "delay us" batch "bytes/group" events/s permitted share
 for delay in "${delays[@]}"; do
