@@ -181,11 +181,9 @@ func (j *Journal) accept(b *commitlog.Batch) error {
 			return fmt.Errorf("%w: topic %q is compacted: %w", commitlog.ErrRefused, b.Topic, err)
 		}
 	}
-	producer := recordbatch.NoProducer
-	if p.topic.KeepProducer {
-		producer = h.Producer
+	if !p.topic.KeepProducer {
+		recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
 	}
-	recordbatch.Stamp(b.Bytes, producer)
 	if invariants.Enabled {
 		_, err := recordbatch.Verify(b.Bytes)
 		invariants.Check(err == nil, "journal: a batch for %s was changed after it was sealed: %v", b.Topic, err)
