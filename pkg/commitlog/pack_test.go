@@ -21,7 +21,6 @@ func (l topicOf) BatchBytesMax(string) int { return l.batchBytesMax }
 // read returns the values of a batch, and says whether it is whole and within a bound.
 func read(t *testing.T, b *Batch, bytesMax int) (values []string) {
 	t.Helper()
-	recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
 	var s recordbatch.Scanner
 	if err := s.Reset(b.Bytes, bytesMax); err != nil || len(b.Bytes) > bytesMax {
 		t.Fatalf("a batch of %d bytes, of %d that fit: %v", len(b.Bytes), bytesMax, err)

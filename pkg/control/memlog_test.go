@@ -52,7 +52,6 @@ func (l *memLog) finish(b *commitlog.Batch) {
 		write, base, err = l.answer(b)
 	}
 	if write {
-		recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
 		var s recordbatch.Scanner
 		if err := s.Reset(b.Bytes, 0); err != nil {
 			l.t.Error(err)

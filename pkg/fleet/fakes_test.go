@@ -62,7 +62,6 @@ func (l *fakeLog) append(batch []byte) (int64, error) {
 	if l.fault != nil {
 		return 0, l.fault
 	}
-	recordbatch.Stamp(batch, recordbatch.NoProducer)
 	var s recordbatch.Scanner
 	base := int64(len(l.records))
 	for _ = s.Reset(batch, 0); s.Next(); {

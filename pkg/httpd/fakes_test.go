@@ -148,7 +148,6 @@ func (l *controlLog) Append(set []*commitlog.Batch) {
 }
 
 func (l *controlLog) write(b *commitlog.Batch) error {
-	recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
 	var s recordbatch.Scanner
 	if err := s.Reset(b.Bytes, 0); err != nil {
 		return err

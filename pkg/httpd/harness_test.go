@@ -62,7 +62,6 @@ func (l *memoryLog) Append(set []*commitlog.Batch) {
 }
 
 func (l *memoryLog) scan(batch *commitlog.Batch) {
-	recordbatch.Stamp(batch.Bytes, recordbatch.NoProducer)
 	var s recordbatch.Scanner
 	if err := s.Reset(batch.Bytes, 1<<20); err != nil {
 		panic(err)

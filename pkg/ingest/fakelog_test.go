@@ -84,7 +84,6 @@ func (l *fakeLog) finish(b *commitlog.Batch) {
 	l.sizes = append(l.sizes, len(b.Bytes))
 	l.counts = append(l.counts, b.Records)
 	if write {
-		recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
 		if !l.baseless.Load() {
 			base = int64(len(l.kept[b.Partition]))
 		}

@@ -83,7 +83,6 @@ func (l *fakeLog) append(b *commitlog.Batch) (base int64, err error) {
 	if len(b.Bytes) > l.bytesMax || b.Topic != topic || b.Partition != 0 {
 		return 0, fmt.Errorf("%w: %d bytes for %s", commitlog.ErrRefused, len(b.Bytes), b.Topic)
 	}
-	recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
 	var s recordbatch.Scanner
 	base = -1
 	for _ = s.Reset(b.Bytes, 0); s.Next(); {

@@ -105,7 +105,6 @@ func (f *stage) put(e *Event) int64 {
 	b.Reset(nil)
 	b.Append(e.CreatedMs, appendRecord(nil, e))
 	batch := b.Seal()
-	recordbatch.Stamp(batch, recordbatch.NoProducer)
 	var s recordbatch.Scanner
 	if err := s.Reset(batch, 0); err != nil || !s.Next() {
 		f.Fatal(err, s.Err())

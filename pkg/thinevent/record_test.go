@@ -21,7 +21,6 @@ func recordOf(t testing.TB, e *Event) recordbatch.Record {
 	b.Reset(nil)
 	b.Append(e.CreatedMs, appendRecord(nil, e))
 	batch := b.Seal()
-	recordbatch.Stamp(batch, recordbatch.NoProducer)
 	var s recordbatch.Scanner
 	if err := s.Reset(batch, 0); err != nil || !s.Next() {
 		t.Fatal(err, s.Err())

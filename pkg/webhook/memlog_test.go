@@ -52,7 +52,6 @@ func (l *memLog) last(topic string) map[string]string {
 }
 
 func (l *memLog) write(b *commitlog.Batch) {
-	recordbatch.Stamp(b.Bytes, recordbatch.NoProducer)
 	var s recordbatch.Scanner
 	if err := s.Reset(b.Bytes, 0); err != nil {
 		l.t.Error(err)
