@@ -9,8 +9,8 @@ import (
 // ahead is the disk space that the active segment has been given before it needs it: blocks behind the end of its
 // file, whose size stays that of the batches in it.
 //
-//	0                   position = the file's size                   end
-//	├── durable batches ─┼── reserved: no content, read by nobody ────┤
+//	0           the file's size                                   end
+//	├── batches ──┼── reserved: no content, read by nobody ────────┤
 //
 // It is extended when less than half a chunk is left, after a group has been acknowledged, not between its write and
 // its fsync. It is a convenience: where it is refused the journal writes without it, as the first group of a segment
@@ -26,7 +26,7 @@ type ahead struct {
 }
 
 // held is the space that is reserved and not yet written to.
-func (p *partition) held() int64 { return max(0, p.ahead.end-p.position) }
+func (p *partition) held() int64 { return max(0, p.ahead.end-p.end) }
 
 // reserveAhead extends what the touched partitions have ahead.
 func (j *Journal) reserveAhead() {
@@ -38,11 +38,11 @@ func (j *Journal) reserveAhead() {
 	}
 }
 
-// extend reserves up to a chunk behind the position, within the segment, when less than half of it is left. The error
+// extend reserves up to a chunk behind the file's end, within the segment, when less than half of it is left. The error
 // is a refusal that may be gone later: as a rule that the disk is full, which is met here rather than in a write.
 func (p *partition) extend(chunk int64) error {
-	end := min(p.position+chunk, p.segmentBytes())
-	from := max(p.ahead.end, p.position)
+	end := min(p.end+chunk, p.segmentBytes())
+	from := max(p.ahead.end, p.end)
 	switch {
 	case p.file == nil || p.ahead.never || p.held() >= chunk/2 || end-from < blockBytes:
 		return nil
@@ -69,11 +69,11 @@ func (p *partition) extend(chunk int64) error {
 	return err
 }
 
-// giveBack gives back what is reserved and not used. The file's size is the position, and stays so.
+// giveBack gives back what is reserved and not used. The file's size is end, and stays so.
 func (p *partition) giveBack() error {
 	if p.held() == 0 {
 		return nil
 	}
 	p.ahead.end = 0
-	return p.file.Truncate(p.position)
+	return p.file.Truncate(p.end)
 }

@@ -3,15 +3,17 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"tollgate/pkg/commitlog"
 )
 
-// run is the committer: the one goroutine that writes. While it syncs one group, the next one gathers.
+// run is the committer: the one goroutine that writes. While one group is synced, it writes the next one behind it.
 func (j *Journal) run() {
 	defer close(j.stopped)
+	defer close(j.loaded)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -46,8 +48,37 @@ func (j *Journal) sleep() time.Duration {
 	return wait
 }
 
-// step does everything that there is to do now: one group, as a rule, and what the timer is for.
+// step does everything that there is to do now, and what the timer is for.
 func (j *Journal) step() {
+	for j.turn() {
+	}
+}
+
+// turn takes one group through: written, as a rule while the last one was synced, then synced and published. False when
+// there was none, and everybody has been told.
+func (j *Journal) turn() bool {
+	j.gather()
+	if !j.load() {
+		j.tell()
+		j.lookAfter()
+		return false
+	}
+	j.flush()
+	waits := false
+	for _, p := range j.touched {
+		j.settle(p)
+		waits = waits || len(p.written.batches) > 0
+	}
+	if !waits { // else the disk is put to work again first
+		j.tell()
+	}
+	j.reserveAhead()
+	j.lookAfter()
+	return true
+}
+
+// gather takes what was handed over.
+func (j *Journal) gather() {
 	j.mu.Lock()
 	j.taken, j.waiting = j.waiting, j.taken[:0]
 	j.mu.Unlock()
@@ -55,20 +86,6 @@ func (j *Journal) step() {
 		j.deal()
 		clear(j.taken)
 	}
-	for j.load() {
-		j.flush()
-		for _, p := range j.touched {
-			j.settle(p)
-		}
-		j.reserveAhead()
-	}
-	var held int64
-	for _, p := range j.partitions {
-		_ = p.revive() // what it says, Ready says
-		p.syncCheckpoint()
-		held += p.held()
-	}
-	j.space.hold(held)
 }
 
 // deal hands what was taken to the partitions, unless it can not be written.
@@ -81,11 +98,12 @@ func (j *Journal) deal() {
 		}
 		p := j.partition(b.Topic, b.Partition)
 		p.pending = append(p.pending, b)
-		bytes += int64(len(b.Bytes))
+	}
+	for _, p := range j.partitions {
+		bytes += p.unspent()
 	}
 	full := j.space.look(bytes)
 	for _, p := range j.partitions {
-		p.replaced = false
 		if len(p.pending) == 0 {
 			continue
 		}
@@ -99,57 +117,100 @@ func (j *Journal) deal() {
 	}
 }
 
-// load loads the flights of all partitions that have something pending. False when none has.
+// load writes what is not written yet and makes it the group: touched are the partitions with a part in it. False when
+// there is none. Nothing is being synced meanwhile.
 func (j *Journal) load() bool {
 	j.touched = j.touched[:0]
 	for _, p := range j.partitions {
-		if len(p.pending) == 0 {
-			continue
+		for {
+			if err := p.write(); err != nil {
+				j.fail(p, err)
+			}
+			p.syncing, p.written = p.written, p.syncing
+			if p.syncing.err == nil {
+				break
+			}
+			j.settle(p) // it was not written: there is nothing to sync
 		}
-		if err := p.load(); err != nil {
-			j.fail(p, err)
-			continue
+		if len(p.syncing.batches) > 0 {
+			j.touched = append(j.touched, p)
 		}
-		j.touched = append(j.touched, p)
 	}
 	return len(j.touched) > 0
 }
 
-// flush makes all flights durable, beside each other.
-func (j *Journal) flush() {
+// flushBeside is flush with a goroutine of its own for the disk, so that the committer can go on.
+func (j *Journal) flushBeside() {
+	j.loaded <- struct{}{}
+	for j.meanwhile(); ; j.meanwhile() {
+		select {
+		case <-j.synced:
+			return
+		case <-j.wake:
+		}
+	}
+}
+
+// syncs is the goroutine beside the committer: it makes one loaded group after the other durable.
+func (j *Journal) syncs() {
+	for range j.loaded {
+		j.sync()
+		j.synced <- struct{}{}
+	}
+}
+
+// sync makes the group durable, all its partitions beside each other.
+func (j *Journal) sync() {
 	var others sync.WaitGroup
 	for _, p := range j.touched[1:] {
-		others.Go(p.flush)
+		others.Go(p.sync)
 	}
-	j.touched[0].flush()
+	j.touched[0].sync()
 	others.Wait()
 }
 
-// settle completes a flight, or gets it ready to be written again.
+// meanwhile is what the committer does while a group is synced: it tells those of the last one, and writes the next.
+func (j *Journal) meanwhile() {
+	j.gather()
+	j.tell()
+	for _, p := range j.partitions {
+		if j.gaveUp.Load() {
+			j.fail(p, j.errClosed())
+		} else if err := p.write(); err != nil {
+			j.fail(p, err)
+		}
+	}
+	j.tell()
+}
+
+// settle completes a partition's part of a group, or gets it ready to be written again, with what was written behind it.
 func (j *Journal) settle(p *partition) {
-	f := &p.flight
+	f := &p.syncing
 	if f.err == nil {
 		j.space.spend(f.bytes)
 		p.publish()
 		for _, b := range f.batches {
 			j.finish(b, nil)
 		}
+		f.reset()
 		return
 	}
+	cause := f.err
 	retry, outcome := p.mend(!p.replaced)
 	p.replaced = true
+	back := p.takeBack()
 	if retry {
+		p.pending = slices.Insert(p.pending, 0, back...)
 		return
 	}
-	rest := p.refuse(f.err)
-	p.pending = p.pending[:copy(p.pending, p.pending[len(f.batches):])]
-	for _, b := range f.batches {
+	rest := p.refuse(cause)
+	for _, b := range back {
 		j.finish(b, fmt.Errorf("%s: %w", p.dir, outcome))
 	}
 	j.fail(p, rest)
 }
 
-// fail completes all that is pending for a partition.
+// fail finishes all that is pending for a partition.
 func (j *Journal) fail(p *partition, err error) {
 	for _, b := range p.pending {
 		j.finish(b, err)
@@ -158,8 +219,29 @@ func (j *Journal) fail(p *partition, err error) {
 	p.pending = p.pending[:0]
 }
 
-// finish gives a batch back.
+// finish gives a batch its outcome. It goes back with the next tell.
 func (j *Journal) finish(b *commitlog.Batch, err error) {
+	j.note(b, err)
+	j.finished = append(j.finished, b)
+}
+
+// tell gives finished batches back, in the order in which they were finished.
+func (j *Journal) tell() {
+	for _, b := range j.finished {
+		b.Done(b)
+	}
+	clear(j.finished)
+	j.finished = j.finished[:0]
+}
+
+// giveBack gives a batch back that the committer has never seen.
+func (j *Journal) giveBack(b *commitlog.Batch, err error) {
+	j.note(b, err)
+	b.Done(b)
+}
+
+// note notes a batch's outcome.
+func (j *Journal) note(b *commitlog.Batch, err error) {
 	b.Err = err
 	switch {
 	case errors.Is(err, commitlog.ErrUnknown):
@@ -167,5 +249,15 @@ func (j *Journal) finish(b *commitlog.Batch, err error) {
 	case errors.Is(err, commitlog.ErrUnavailable):
 		j.metrics.unavailable.Add(1)
 	}
-	b.Done(b)
+}
+
+// lookAfter does what partitions need now and then, between two groups.
+func (j *Journal) lookAfter() {
+	var held int64
+	for _, p := range j.partitions {
+		_ = p.revive() // what it says, Ready says
+		p.syncCheckpoint()
+		held += p.held()
+	}
+	j.space.hold(held)
 }

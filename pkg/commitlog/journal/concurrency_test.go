@@ -44,14 +44,17 @@ func (f *hangingFile) Sync() error {
 
 func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 	slow := &hangingFS{FS: vfs.NewMem(1), release: make(chan struct{})}
-	j := mustOpen(t, config(slow, "journal"))
+	cfg := config(slow, "journal")
+	length := len(batch(0, "x").Bytes)
+	cfg.SegmentBytes, cfg.BatchBytesMax = int64(2*length), length
+	j := mustOpen(t, cfg)
 	slow.hang.Store(true)
-	outcomes := make(chan error, 2)
-	for range 2 {
+	outcomes := make(chan error, 3)
+	for range 3 { // one that is synced, one that is written behind it, and one that does not fit there
 		one := batch(0, "x")
 		one.Done = func(c *commitlog.Batch) { outcomes <- c.Err }
 		j.Append([]*commitlog.Batch{one})
-		for slow.hanging.Load() == 0 { // the first one is in the disk before the second comes
+		for slow.hanging.Load() == 0 { // the first one is in the disk before the others come
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -64,8 +67,10 @@ func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 		t.Fatalf("what was not written: %v", err)
 	}
 	close(slow.release)
-	if err := <-outcomes; err != nil {
-		t.Fatalf("what the disk held: %v", err)
+	for range 2 {
+		if err := <-outcomes; err != nil {
+			t.Fatalf("what the disk held: %v", err)
+		}
 	}
 	mustClose(t, j)
 }

@@ -62,12 +62,12 @@ func TestAcknowledgedSurvivesCrashesAndFaults(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	t.Logf("%d lives, %d power losses, %d kills; %d batches acknowledged, %d unavailable, %d unknown; %d groups left space reserved",
+	t.Logf("%d lives, %d power losses, %d kills; %d batches acknowledged, %d unavailable, %d unknown; %d groups left space reserved, %d sets came while one was synced",
 		tally.lives.Load(), tally.crashes.Load(), tally.kills.Load(), tally.acked.Load(), tally.unavailable.Load(), tally.unknown.Load(),
-		tally.ahead.Load())
+		tally.ahead.Load(), tally.behind.Load())
 }
 
-var tally struct{ lives, crashes, kills, acked, unavailable, unknown, ahead atomic.Uint64 }
+var tally struct{ lives, crashes, kills, acked, unavailable, unknown, ahead, behind atomic.Uint64 }
 
 // sim is the model: what each partition must hold, and what it may hold besides.
 type sim struct {
@@ -168,12 +168,12 @@ func (s *sim) faults() (f vfs.Faults) {
 	return f
 }
 
-// appendSome is one group: sets of batches from several clients.
+// appendSome is a group or several: sets of batches from several clients, some of them while a group is synced.
 func (s *sim) appendSome(j *Journal) error {
 	var batches []*commitlog.Batch
 	values := map[*commitlog.Batch][]string{}
 	done := map[*commitlog.Batch]int{}
-	for range 1 + s.dice.IntN(3) {
+	handOver := func() {
 		var set []*commitlog.Batch
 		for range 1 + s.dice.IntN(3) {
 			var v []string
@@ -188,6 +188,20 @@ func (s *sim) appendSome(j *Journal) error {
 		}
 		j.Append(set)
 		batches = append(batches, set...)
+	}
+	meanwhile := func() {
+		for j.meanwhile(); s.dice.IntN(3) == 0; j.meanwhile() {
+			handOver()
+			tally.behind.Add(1)
+		}
+	}
+	j.flush = func() {
+		meanwhile()
+		j.sync()
+		meanwhile()
+	}
+	for range 1 + s.dice.IntN(3) {
+		handOver()
 	}
 	j.step()
 	for _, b := range batches {

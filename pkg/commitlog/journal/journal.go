@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"tollgate/internal/invariants"
 	"tollgate/pkg/commitlog"
@@ -32,9 +33,14 @@ type Journal struct {
 	mu      sync.Mutex
 	waiting []*commitlog.Batch // handed over and not yet taken by the committer; guarded by mu
 	closed  bool               // guarded by mu
+	gaveUp  atomic.Bool        // Close did not wait for the disk
 
-	taken   []*commitlog.Batch // the committer's, as is what follows
-	touched []*partition
+	taken    []*commitlog.Batch // the committer's, as is what follows
+	touched  []*partition       // with a part in the group that is synced
+	finished []*commitlog.Batch // that have their outcome and are to be told
+	flush    func()             // syncs a group, and calls meanwhile at least once
+
+	loaded, synced chan struct{} // between the committer and the goroutine that syncs: a group is to be, and is, synced
 }
 
 var _ commitlog.Log = (*Journal)(nil)
@@ -46,12 +52,14 @@ func Open(cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.flush = j.flushBeside
+	go j.syncs()
 	go j.run()
 	go j.clean()
 	return j, nil
 }
 
-// open is Open without the goroutines.
+// open is Open without the goroutines: a group is written and synced in step alone.
 func open(cfg Config) (*Journal, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -72,6 +80,12 @@ func open(cfg Config) (*Journal, error) {
 		stopped: make(chan struct{}),
 		janitor: make(chan struct{}),
 		trimmed: make(chan struct{}, 1),
+		loaded:  make(chan struct{}),
+		synced:  make(chan struct{}, 1),
+	}
+	j.flush = func() {
+		j.meanwhile()
+		j.sync()
 	}
 	j.space = newSpace(&j.cfg, j.metrics)
 	if err := j.compareTopics(); err != nil {
@@ -143,7 +157,7 @@ func (j *Journal) Append(set []*commitlog.Batch) {
 		set = slices.Clone(set) // the caller's again on return
 		go func() {
 			for _, b := range set {
-				j.finish(b, j.errClosed())
+				j.giveBack(b, j.errClosed())
 			}
 		}()
 		return
@@ -270,14 +284,17 @@ func (j *Journal) Close(ctx context.Context) error {
 	return nil
 }
 
-// giveUp completes what waits behind a disk that does not answer.
+// giveUp completes what waits behind a disk that does not answer: here what the committer has not taken, which may be held
+// up in a write, and there what it has taken and not written.
 func (j *Journal) giveUp() {
+	j.gaveUp.Store(true)
+	j.signal()
 	j.mu.Lock()
 	waiting := j.waiting
 	j.waiting = nil
 	j.mu.Unlock()
 	for _, b := range waiting {
-		j.finish(b, j.errClosed())
+		j.giveBack(b, j.errClosed())
 	}
 }
 

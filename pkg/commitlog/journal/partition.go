@@ -27,14 +27,18 @@ type partition struct {
 	// The writing side.
 	active     *segment // the last of segments
 	file       vfs.File // of the active segment; nil when it was given up and there is no new one yet
-	position   int64    // where the next batch goes: the durable end of the active segment
+	position   int64    // the durable end of the active segment
+	end        int64    // where the next batch goes: behind what is written
+	endOffset  int64    // that it gets
 	ahead      ahead
 	checkpoint *checkpoint
 	synced     time.Time // when the checkpoint was synced last
 	lagging    bool      // the checkpoint: it could not be written or synced last time
 	pending    []*commitlog.Batch
-	flight     flight
-	replaced   bool // the segment, once in this step: a second failure is the disk's
+	written    flight   // behind the one that is synced, or while none is
+	syncing    flight   // while it is synced it belongs to whoever does, and err, synced and checkpoint with it
+	buffers    [][]byte // of one write
+	replaced   bool     // the segment, since something was published last: a second failure is the disk's
 	backoff    time.Duration
 	retryAt    time.Time
 
@@ -50,14 +54,20 @@ type partition struct {
 	trimmed  int64 // records below it may go, see Trim
 }
 
-// flight is what one group writes to one partition.
+// flight is a partition's part of a group: batches that are written, one behind the other, and not durable yet.
+//
+//	0          position            end
+//	├─ durable ──┼─ syncing ─┼─ written ─┤
 type flight struct {
 	batches []*commitlog.Batch
-	buffers [][]byte
 	bytes   int64
-	next    int64 // offset behind the last batch
 	err     error
-	written bool // the write went well: err is the fsync's
+	synced  bool // the writes went well: err is the fsync's
+}
+
+func (f *flight) reset() {
+	clear(f.batches)
+	*f = flight{batches: f.batches[:0]}
 }
 
 // errRemoved: somebody has deleted the active segment's file. It still takes writes and goes with the process, so
@@ -68,37 +78,78 @@ func partitionDir(dir, topic string, n int32) string {
 	return filepath.Join(dir, topic+"-"+strconv.Itoa(int(n)))
 }
 
-// load moves as many pending batches into the flight as fit into the segment and a group, and gives them their
-// offsets. A full segment is closed first; the error is that there is no new one.
-func (p *partition) load() error {
-	f := &p.flight
-	*f = flight{batches: f.batches[:0], buffers: f.buffers[:0], next: p.next}
-	if p.full(int64(len(p.pending[0].Bytes))) {
+// write gives as many pending batches as fit into the segment and a group their offsets and writes them. A full segment
+// is closed first, unless something in it is not durable yet: then they are left for later. The error is that there is
+// no new segment; that of the write is the flight's.
+func (p *partition) write() error {
+	f := &p.written
+	if len(p.pending) == 0 || f.err != nil {
+		return nil
+	}
+	first := int64(len(p.pending[0].Bytes))
+	if p.full(first) {
+		if p.end > p.position {
+			return nil
+		}
 		if err := p.roll(); err != nil {
 			return p.refuse(fmt.Errorf("a new segment can not be begun: %w", err))
 		}
 	}
-	room := max(p.segmentBytes()-p.position, int64(len(p.pending[0].Bytes)))
+	room := max(p.segmentBytes()-p.end, first)
+	var bytes int64
+	taken := 0
+	p.buffers = p.buffers[:0]
 	for _, b := range p.pending {
-		if f.bytes+int64(len(b.Bytes)) > min(room, groupBytesMax) && len(f.batches) > 0 {
+		n := int64(len(b.Bytes))
+		if bytes+n > room || f.bytes+bytes+n > groupBytesMax && f.bytes+bytes > 0 {
 			break
 		}
-		recordbatch.SetBase(b.Bytes, f.next, 0)
-		f.batches = append(f.batches, b)
-		f.buffers = append(f.buffers, b.Bytes)
-		f.bytes += int64(len(b.Bytes))
-		f.next += int64(b.Records)
+		recordbatch.SetBase(b.Bytes, p.endOffset, 0)
+		p.buffers = append(p.buffers, b.Bytes)
+		p.endOffset += int64(b.Records)
+		bytes += n
+		taken++
 	}
+	if taken == 0 {
+		return nil
+	}
+	_, f.err = p.file.WriteAt(p.end, p.buffers...)
+	clear(p.buffers)
+	f.batches = append(f.batches, p.pending[:taken]...)
+	f.bytes += bytes
+	p.end += bytes
+	p.pending = slices.Delete(p.pending, 0, taken)
 	return nil
+}
+
+// takeBack returns all that is written and not durable, when the segment was given up or cut to its durable end.
+func (p *partition) takeBack() []*commitlog.Batch {
+	back := slices.Concat(p.syncing.batches, p.written.batches)
+	p.syncing.reset()
+	p.written.reset()
+	p.end, p.endOffset = p.position, p.next
+	return back
+}
+
+// unspent is how much of the disk it will have taken that the free space does not show yet.
+func (p *partition) unspent() int64 {
+	bytes := p.end - p.position
+	for _, b := range p.pending {
+		bytes += int64(len(b.Bytes))
+	}
+	return bytes
 }
 
 // full tells whether the active segment must be closed before so many more bytes.
 func (p *partition) full(bytes int64) bool {
-	if p.position == 0 {
+	if p.end == 0 {
 		return false
 	}
-	if p.position+bytes > p.segmentBytes() {
+	if p.end+bytes > p.segmentBytes() {
 		return true
+	}
+	if p.position == 0 {
+		return false // how old its records are is known when they are durable
 	}
 	age := p.topic.RetentionAge / segmentsPerAge
 	if compact := p.topic.CompactAge / segmentsPerAge; age == 0 || compact > 0 && compact < age {
@@ -116,16 +167,13 @@ func (p *partition) segmentBytes() int64 {
 	return p.cfg.SegmentBytes
 }
 
-// flush writes the flight behind the durable end and makes it durable, and now and then the last checkpoint with it.
-// It may run beside other partitions'.
-func (p *partition) flush() {
-	f := &p.flight
-	if _, f.err = p.file.WriteAt(p.position, f.buffers...); f.err != nil {
-		return
-	}
+// sync makes the flight durable, and now and then the last checkpoint with it. It may run beside other partitions', and
+// beside writes behind the flight.
+func (p *partition) sync() {
+	f := &p.syncing
 	start := time.Now()
 	f.err = p.file.Sync()
-	f.written = true
+	f.synced = true
 	p.metrics.fsync.Observe(int64(time.Since(start)))
 	if f.err == nil && p.file.Nameless() {
 		f.err = fmt.Errorf("%w; the offsets from %d to before %d were in it", errRemoved, p.active.base, p.next)
@@ -152,7 +200,7 @@ func (p *partition) noteCheckpoint(err error) {
 
 // publish makes a durable flight visible.
 func (p *partition) publish() {
-	f := &p.flight
+	f := &p.syncing
 	p.mu.Lock()
 	position, offset := p.position, p.next
 	for _, b := range f.batches {
@@ -166,18 +214,17 @@ func (p *partition) publish() {
 		position += int64(h.Length)
 		offset = h.NextOffset()
 	}
-	invariants.Check(position == p.position+f.bytes && offset == f.next,
-		"%s: %d bytes from %d end at %d; offset %d, want %d", p.active.path, f.bytes, p.position, position, offset, f.next)
+	invariants.Check(position == p.position+f.bytes && position+p.written.bytes == p.end,
+		"%s: %d bytes from %d end at %d; with %d behind them at %d", p.active.path, f.bytes, p.position, position, p.written.bytes, p.end)
 	p.active.end, p.next = position, offset
 	p.notifyLocked()
 	p.mu.Unlock()
-	p.position, p.backoff = position, 0
+	p.position, p.backoff, p.replaced = position, 0, false
 	p.saveMark(false)
 	p.metrics.bytes.Add(uint64(f.bytes))
 	p.metrics.batches.Add(uint64(len(f.batches)))
 	p.metrics.groupBytes.Observe(f.bytes)
 	p.metrics.groupBatches.Observe(int64(len(f.batches)))
-	p.pending = slices.Delete(p.pending, 0, len(f.batches))
 }
 
 func (p *partition) mark() mark {
@@ -229,7 +276,7 @@ func (p *partition) begin() error {
 	}
 	p.segments = append(p.segments, s)
 	p.mu.Unlock()
-	p.active, p.file, p.position = s, file, 0
+	p.active, p.file, p.position, p.end, p.endOffset = s, file, 0, 0, p.next
 	p.saveMark(true)
 	return nil
 }
@@ -251,8 +298,8 @@ func (p *partition) saveMark(sync bool) {
 	p.noteCheckpoint(err)
 }
 
-// mend handles a flight that failed (D11) and reports whether a new segment took the file's place, so that what is
-// pending can be written again. Otherwise everything pending is to be completed with the error that it leaves.
+// mend handles a flight that failed (D11), with what is written behind it, and reports whether a new segment took the file's place, so that what was
+// not durable can be written again. Otherwise that is to be finished with the outcome.
 //
 //	what failed          cut and synced             could not be cut
 //	write, disk full     unavailable, same file     new segment, else unknown
@@ -260,8 +307,8 @@ func (p *partition) saveMark(sync bool) {
 //	fsync                (not tried)                new segment, else unknown
 //	file removed         (not tried)                new segment, else unknown
 func (p *partition) mend(again bool) (replaced bool, outcome error) {
-	path, cause := p.active.path, p.flight.err
-	clean := !p.flight.written && p.cut()
+	path, cause := p.active.path, p.syncing.err
+	clean := !p.syncing.synced && p.cut()
 	full := errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT)
 	if clean && full {
 		return false, fmt.Errorf("%w: %w", commitlog.ErrUnavailable, cause)
@@ -325,6 +372,7 @@ func (p *partition) revive() error {
 			return p.refuse(err)
 		}
 	}
+	p.replaced = false
 	p.mu.Lock()
 	p.fault = nil
 	p.mu.Unlock()

@@ -152,6 +152,7 @@ func (p *partition) checkLast(saved mark) error {
 		return err
 	}
 	s.end, p.position, p.next = w.position, w.position, w.offset
+	p.end, p.endOffset = p.position, p.next
 	// A new file: like any other page, that of the old one may not be what is on disk.
 	p.noteCheckpoint(p.checkpoint.create(p.mark()))
 	return nil
