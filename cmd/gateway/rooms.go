@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -135,7 +137,7 @@ func makeDir(disk vfs.FS, path string) error {
 }
 
 func (g *gateway) openIngest() (err error) {
-	g.ingest, err = ingest.New(ingest.Config{Log: g.commitLog, Topic: g.cfg.usageTopic(), Metrics: g.registry})
+	g.ingest, err = ingest.New(ingest.Config{Log: g.commitLog, Topic: g.cfg.usageTopic(), Metrics: g.registry, FlyingMax: flyingX()})
 	return err
 }
 
@@ -263,4 +265,9 @@ func (g *gateway) notifyHTTP(n httpd.Notice) {
 		line = line.Bytes(logStack, n.Stack)
 	}
 	line.Msg(n.What)
+}
+
+func flyingX() int {
+	n, _ := strconv.Atoi(os.Getenv("FLY"))
+	return n
 }

@@ -33,11 +33,11 @@ type batch struct {
 // partition is one partition's batches in the drainer's hands.
 type partition struct {
 	number      int32
-	flying      *batch // with the log, at most one (D5)
-	flyingSince uint32 // the watchdog's tick at which it was handed over
-	stuck       error  // why frames are refused: the log has had flying for too long; nil: it has not
+	flying      int    // batches with the log, at most FlyingMax (D5)
+	flyingSince uint32 // the watchdog's tick at which the log took the first of them, or gave the one before back
+	stuck       error  // why frames are refused: the log has answered nothing for too long; nil: it has
 	first, last *batch // waiting, oldest first; last is the one that fills
-	bytes       int    // of all these, the flying one included
+	bytes       int    // of all these, the flying ones included
 	listed      bool   // in the drainer's list of those that can be handed over
 }
 

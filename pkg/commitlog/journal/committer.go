@@ -10,10 +10,10 @@ import (
 	"tollgate/pkg/commitlog"
 )
 
-// run is the committer: the one goroutine that writes. While one group is synced, it writes the next one behind it.
+// run is the committer: the one goroutine that syncs. What it finds before a group it writes itself; what comes while it
+// syncs one is for writeBehind.
 func (j *Journal) run() {
 	defer close(j.stopped)
-	defer close(j.loaded)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -54,27 +54,57 @@ func (j *Journal) step() {
 	}
 }
 
-// turn takes one group through: written, as a rule while the last one was synced, then synced and published. False when
-// there was none, and everybody has been told.
+// turn takes one group through: written, synced, published. False when there was none, and everybody has been told.
 func (j *Journal) turn() bool {
+	j.work.Lock()
+	defer j.work.Unlock()
 	j.gather()
 	if !j.load() {
 		j.tell()
 		j.lookAfter()
 		return false
 	}
+	if len(j.finished) > 0 {
+		j.signal(j.behind)
+	}
 	j.flush()
-	waits := false
+	j.tell() // of the last group, if the processor was too busy for it
+	more := false
 	for _, p := range j.touched {
 		j.settle(p)
-		waits = waits || len(p.written.batches) > 0
+		more = more || len(p.written.batches) > 0
 	}
-	if !waits { // else the disk is put to work again first
+	if !more { // else the disk is put to work again first
 		j.tell()
 	}
 	j.reserveAhead()
 	j.lookAfter()
 	return true
+}
+
+// writeBehind is the goroutine that works while the committer syncs.
+func (j *Journal) writeBehind() {
+	for {
+		select {
+		case <-j.behind:
+		case <-j.stopped:
+			return
+		}
+		j.work.Lock()
+		if j.syncing {
+			j.meanwhile()
+		}
+		j.work.Unlock()
+	}
+}
+
+// flushOpenly is flush with the work left to others while the disk has the group.
+func (j *Journal) flushOpenly() {
+	j.syncing = true
+	j.work.Unlock()
+	j.sync()
+	j.work.Lock()
+	j.syncing = false
 }
 
 // gather takes what was handed over.
@@ -139,26 +169,6 @@ func (j *Journal) load() bool {
 	return len(j.touched) > 0
 }
 
-// flushBeside is flush with a goroutine of its own for the disk, so that the committer can go on.
-func (j *Journal) flushBeside() {
-	j.loaded <- struct{}{}
-	for j.meanwhile(); ; j.meanwhile() {
-		select {
-		case <-j.synced:
-			return
-		case <-j.wake:
-		}
-	}
-}
-
-// syncs is the goroutine beside the committer: it makes one loaded group after the other durable.
-func (j *Journal) syncs() {
-	for range j.loaded {
-		j.sync()
-		j.synced <- struct{}{}
-	}
-}
-
 // sync makes the group durable, all its partitions beside each other.
 func (j *Journal) sync() {
 	var others sync.WaitGroup
@@ -169,7 +179,7 @@ func (j *Journal) sync() {
 	others.Wait()
 }
 
-// meanwhile is what the committer does while a group is synced: it tells those of the last one, and writes the next.
+// meanwhile is what there is to do while a group is synced: those of the last one are told, and the next one is written.
 func (j *Journal) meanwhile() {
 	j.gather()
 	j.tell()

@@ -44,27 +44,47 @@ func (f *hangingFile) Sync() error {
 
 func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 	slow := &hangingFS{FS: vfs.NewMem(1), release: make(chan struct{})}
+	value := strings.Repeat("x", behindBytes)
+	length := len(batch(0, value).Bytes)
 	cfg := config(slow, "journal")
-	length := len(batch(0, "x").Bytes)
 	cfg.SegmentBytes, cfg.BatchBytesMax = int64(2*length), length
 	j := mustOpen(t, cfg)
 	slow.hang.Store(true)
-	outcomes := make(chan error, 3)
-	for range 3 { // one that is synced, one that is written behind it, and one that does not fit there
-		one := batch(0, "x")
+	outcomes := make(chan error, 4)
+	appendOne := func(value string) {
+		one := batch(0, value)
 		one.Done = func(c *commitlog.Batch) { outcomes <- c.Err }
 		j.Append([]*commitlog.Batch{one})
-		for slow.hanging.Load() == 0 { // the first one is in the disk before the others come
+	}
+	until := func(ok func(p *partition) bool) {
+		for {
+			j.work.Lock()
+			there := ok(j.partitions[0])
+			j.work.Unlock()
+			if there {
+				return
+			}
 			time.Sleep(time.Millisecond)
 		}
 	}
+	appendOne(value)
+	for slow.hanging.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	appendOne(value) // is written behind the first
+	until(func(p *partition) bool { return len(p.written.batches) == 1 })
+	appendOne(value) // does not fit into the segment
+	until(func(p *partition) bool { return len(p.pending) == 1 })
+	appendOne("x") // waits
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := j.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("Close: %v", err)
 	}
-	if err := <-outcomes; !errors.Is(err, commitlog.ErrClosed) {
-		t.Fatalf("what was not written: %v", err)
+	for range 2 {
+		if err := <-outcomes; !errors.Is(err, commitlog.ErrClosed) {
+			t.Fatalf("what was not written: %v", err)
+		}
 	}
 	close(slow.release)
 	for range 2 {

@@ -68,11 +68,12 @@ const (
 	batchBytesLimit      = 64 << 20
 	reserveBytesMax      = 64 << 20
 	reserveShare         = 16
-	reserveSlack         = 8        // once refused, appends are taken again with this part of the reserve above it
-	aheadBytesMax        = 16 << 20 // reserved behind one active segment
-	aheadShare           = 4        // all of them together take at most this part of the reserve
-	blockBytes           = 4 << 10  // less is not worth a reservation
-	groupBytesMax        = 32 << 20 // of one partition, between two fsyncs; one batch may be larger
+	reserveSlack         = 8         // once refused, appends are taken again with this part of the reserve above it
+	aheadBytesMax        = 16 << 20  // reserved behind one active segment
+	aheadShare           = 4         // all of them together take at most this part of the reserve
+	blockBytes           = 4 << 10   // less is not worth a reservation
+	groupBytesMax        = 32 << 20  // of one partition, between two fsyncs; one batch may be larger
+	behindBytes          = 256 << 10 // in a set that is worth writing while a group is synced
 	checkpointEvery      = time.Second
 	retentionEvery       = 10 * time.Second
 	spaceEvery           = 100 * time.Millisecond

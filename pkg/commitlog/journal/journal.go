@@ -25,6 +25,7 @@ type Journal struct {
 	partitions []*partition            // the same, in one list
 
 	wake    chan struct{} // one token: there is something to commit, or the journal closes
+	behind  chan struct{} // one token: there may be something to do while a group is synced
 	closing chan struct{} // closed by Close
 	stopped chan struct{} // closed when the committer has come to its end
 	janitor chan struct{} // closed when the janitor has
@@ -35,12 +36,14 @@ type Journal struct {
 	closed  bool               // guarded by mu
 	gaveUp  atomic.Bool        // Close did not wait for the disk
 
-	taken    []*commitlog.Batch // the committer's, as is what follows
+	// work is held by the committer, but while it syncs a group: then writeBehind may have it. It guards the writing side
+	// of the partitions, but for what a sync is about, and what follows.
+	work     sync.Mutex
+	syncing  bool
+	taken    []*commitlog.Batch
 	touched  []*partition       // with a part in the group that is synced
 	finished []*commitlog.Batch // that have their outcome and are to be told
-	flush    func()             // syncs a group, and calls meanwhile at least once
-
-	loaded, synced chan struct{} // between the committer and the goroutine that syncs: a group is to be, and is, synced
+	flush    func()             // syncs a group
 }
 
 var _ commitlog.Log = (*Journal)(nil)
@@ -52,9 +55,9 @@ func Open(cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.flush = j.flushBeside
-	go j.syncs()
+	j.flush = j.flushOpenly
 	go j.run()
+	go j.writeBehind()
 	go j.clean()
 	return j, nil
 }
@@ -80,13 +83,9 @@ func open(cfg Config) (*Journal, error) {
 		stopped: make(chan struct{}),
 		janitor: make(chan struct{}),
 		trimmed: make(chan struct{}, 1),
-		loaded:  make(chan struct{}),
-		synced:  make(chan struct{}, 1),
+		behind:  make(chan struct{}, 1),
 	}
-	j.flush = func() {
-		j.meanwhile()
-		j.sync()
-	}
+	j.flush = j.sync
 	j.space = newSpace(&j.cfg, j.metrics)
 	if err := j.compareTopics(); err != nil {
 		return nil, err
@@ -144,8 +143,10 @@ func partitionName(dir string) (topic string, n int, ok bool) {
 
 // Append implements commitlog.Log.
 func (j *Journal) Append(set []*commitlog.Batch) {
+	bytes := 0
 	for _, b := range set {
 		b.Err = j.accept(b)
+		bytes += len(b.Bytes)
 	}
 	j.mu.Lock()
 	closed := j.closed
@@ -162,14 +163,17 @@ func (j *Journal) Append(set []*commitlog.Batch) {
 		}()
 		return
 	}
-	j.signal()
+	j.signal(j.wake)
+	if bytes >= behindBytes {
+		j.signal(j.behind)
+	}
 }
 
-// signal wakes the committer.
-func (j *Journal) signal() {
+// signal leaves a token.
+func (j *Journal) signal(to chan struct{}) {
 	select {
-	case j.wake <- struct{}{}:
-	default: // it will wake anyway
+	case to <- struct{}{}:
+	default: // there is one
 	}
 }
 
@@ -271,7 +275,7 @@ func (j *Journal) Close(ctx context.Context) error {
 	j.mu.Unlock()
 	if first {
 		close(j.closing)
-		j.signal()
+		j.signal(j.wake)
 	}
 	for _, done := range []chan struct{}{j.stopped, j.janitor} {
 		select {
@@ -288,7 +292,7 @@ func (j *Journal) Close(ctx context.Context) error {
 // up in a write, and there what it has taken and not written.
 func (j *Journal) giveUp() {
 	j.gaveUp.Store(true)
-	j.signal()
+	j.signal(j.behind)
 	j.mu.Lock()
 	waiting := j.waiting
 	j.waiting = nil
