@@ -8,10 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +19,7 @@ import (
 	"tollgate/internal/vfs"
 	"tollgate/pkg/auth"
 	"tollgate/pkg/commitlog"
+	"tollgate/pkg/commitlog/journal"
 	"tollgate/pkg/commitlog/spill"
 	"tollgate/pkg/control"
 	"tollgate/pkg/fleet"
@@ -137,7 +136,11 @@ func makeDir(disk vfs.FS, path string) error {
 }
 
 func (g *gateway) openIngest() (err error) {
-	g.ingest, err = ingest.New(ingest.Config{Log: g.commitLog, Topic: g.cfg.usageTopic(), Metrics: g.registry, FlyingMax: flyingX()})
+	cfg := ingest.Config{Log: g.commitLog, Topic: g.cfg.usageTopic(), Metrics: g.registry}
+	if !g.cfg.onKafka() {
+		cfg.BehindBytes = journal.BehindBytes
+	}
+	g.ingest, err = ingest.New(cfg)
 	return err
 }
 
@@ -265,9 +268,4 @@ func (g *gateway) notifyHTTP(n httpd.Notice) {
 		line = line.Bytes(logStack, n.Stack)
 	}
 	line.Msg(n.What)
-}
-
-func flyingX() int {
-	n, _ := strconv.Atoi(os.Getenv("FLY"))
-	return n
 }

@@ -33,8 +33,8 @@ type batch struct {
 // partition is one partition's batches in the drainer's hands.
 type partition struct {
 	number      int32
-	flying      int    // batches with the log, at most FlyingMax (D5)
-	flyingSince uint32 // the watchdog's tick at which the log took the first of them, or gave the one before back
+	flying      int    // batches with the log: one, or a large one behind it as well (D5)
+	flyingSince uint32 // the watchdog's tick at which the log got the first of them, or gave the one before back
 	stuck       error  // why frames are refused: the log has answered nothing for too long; nil: it has
 	first, last *batch // waiting, oldest first; last is the one that fills
 	bytes       int    // of all these, the flying ones included

@@ -36,7 +36,6 @@ const (
 	defaultPauseMin              = time.Millisecond
 	defaultPartitionBacklogBytes = 64 << 20
 
-	flyingLimit = 16
 	// ticketsMax keeps the watchdog's walk over the table short: 64 MiB and a few milliseconds.
 	ticketsMax = 1 << 20
 	// waitMin is the shortest wait that the watchdog, which looks sixteen times in it, can keep.
@@ -67,9 +66,10 @@ type Config struct {
 	WaitMax time.Duration
 	// BatchRecordsMax is the most records in a batch; 0 is 50,000. The most bytes are the log's BatchBytesMax.
 	BatchRecordsMax int
-	// FlyingMax is how many batches of a partition the log may have at once; 0 is 1. The next one fills meanwhile, so that
-	// batches are as large as the log is slow. A log that can begin with one while it ends another wants 2.
-	FlyingMax int
+	// BehindBytes is how large a batch must be to be handed over while the log has another one of its partition; 0: the log
+	// has one at a time, and batches are as large as it is slow. It is for a log that can begin with one while it ends
+	// another.
+	BehindBytes int
 	// PauseMin is the least time between two sets of batches while many requests come in and the log answers at once;
 	// 0 is 1 ms. Without it such a log would get a set a request, and to wake the drainer would cost more than the rest.
 	PauseMin time.Duration
@@ -96,7 +96,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Tickets, defaultTickets)
 	setDefault(&c.WaitMax, defaultWaitMax)
 	setDefault(&c.BatchRecordsMax, defaultBatchRecordsMax)
-	setDefault(&c.FlyingMax, 1)
 	setDefault(&c.PauseMin, defaultPauseMin)
 	setDefault(&c.PartitionBacklogBytesMax, defaultPartitionBacklogBytes)
 	setDefault(&c.BacklogBytesMax, 2*c.PartitionBacklogBytesMax)
@@ -133,7 +132,7 @@ func (c Config) validate() error {
 		between("FrameBytesMax", c.FrameBytesMax, frameHeaderBytes+recordHeaderBytes, c.SpareBytes/2),
 		between("Tickets", c.Tickets, 1, ticketsMax),
 		between("BatchRecordsMax", c.BatchRecordsMax, 1, 1<<30),
-		between("FlyingMax", c.FlyingMax, 1, flyingLimit),
+		between("BehindBytes", c.BehindBytes, 0, bytesMax),
 		between("PartitionBacklogBytesMax", c.PartitionBacklogBytesMax, c.FrameBytesMax, bytesMax),
 		between("BacklogBytesMax", c.BacklogBytesMax, c.PartitionBacklogBytesMax, bytesMax))
 	if c.RingBytes&(c.RingBytes-1) != 0 || c.SpareBytes&(c.SpareBytes-1) != 0 {

@@ -23,7 +23,7 @@
 //
 // A ticket is a slot in a fixed table; a frame in a ring carries the slot's number and generation, never a pointer
 // (D2). Of each partition one batch flies at a time while the next one fills (D5): batches are as large as the log is
-// slow. A frame may touch several partitions and batches; it is answered with the worst outcome of all (unknown, then
+// slow. A log that likes to have the next one before it is done gets it when it is large, see Config.BehindBytes. A frame may touch several partitions and batches; it is answered with the worst outcome of all (unknown, then
 // unavailable, then refused, then durable), when the last of them is known.
 //
 // # Waiting, and what a timeout means

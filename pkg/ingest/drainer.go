@@ -13,9 +13,6 @@ import (
 const (
 	// sweepBytes is how much of each ring is read before the next one has its turn.
 	sweepBytes = 64 << 10
-	// secondBytes is how large a batch must be that is handed over behind another one. Half of that cost a tenth more CPU an
-	// event at 64 connections, since everything came in smaller pieces, and brought no more events a second at 256.
-	secondBytes = 1 << 20
 	// askEvery is how often the log is asked whether it is ready, while there is work.
 	askEvery = 50 * time.Millisecond
 
@@ -105,13 +102,13 @@ func (d *drainer) land() *batch {
 	return done
 }
 
-// list makes a partition ready that can hand over a batch: one that waits when none is flying, and behind others one that
-// is large enough to be worth it.
+// list makes a partition ready that can hand over a batch: one that waits when none is flying, and behind another one if
+// it is large enough.
 func (d *drainer) list(p *partition) {
 	if p.listed || p.first == nil {
 		return
 	}
-	if p.flying == 0 || p.flying < d.g.cfg.FlyingMax && p.first.bytes >= secondBytes {
+	if least := d.g.cfg.BehindBytes; p.flying == 0 || p.flying == 1 && least > 0 && p.first.bytes >= least {
 		p.listed = true
 		d.ready = append(d.ready, p)
 	}

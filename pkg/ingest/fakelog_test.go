@@ -16,6 +16,7 @@ type fakeLog struct {
 	t             testing.TB
 	partitions    int
 	batchBytesMax int
+	flyingMax     int32 // batches of a partition at once; more is an error
 
 	// answer is called for each batch, in order of a partition, and returns how to answer: write says whether its
 	// records are in the log, err is what is said about that. It may block: each partition has its own goroutine.
@@ -33,14 +34,16 @@ type fakeLog struct {
 
 	once   sync.Once
 	queues []chan *commitlog.Batch
+	flying []atomic.Int32 // by partition
 	wg     sync.WaitGroup
 }
 
 func newFakeLog(t testing.TB, partitions int) *fakeLog {
-	l := &fakeLog{t: t, partitions: partitions, batchBytesMax: 1 << 20}
+	l := &fakeLog{t: t, partitions: partitions, batchBytesMax: 1 << 20, flyingMax: 1}
+	l.flying = make([]atomic.Int32, partitions)
 	l.kept = make([][]recordbatch.Record, partitions)
 	for range partitions {
-		l.queues = append(l.queues, make(chan *commitlog.Batch, 1)) // more than one in flight would block, and fail
+		l.queues = append(l.queues, make(chan *commitlog.Batch, 2))
 	}
 	for _, q := range l.queues {
 		l.wg.Go(func() {
@@ -64,11 +67,10 @@ func (l *fakeLog) close() {
 
 func (l *fakeLog) Append(set []*commitlog.Batch) {
 	for _, b := range set {
-		select {
-		case l.queues[b.Partition] <- b:
-		default:
-			l.t.Errorf("partition %d got a batch while another one was in flight", b.Partition)
+		if n := l.flying[b.Partition].Add(1); n > l.flyingMax {
+			l.t.Errorf("partition %d has %d batches in flight", b.Partition, n)
 		}
+		l.queues[b.Partition] <- b
 	}
 }
 
@@ -91,6 +93,7 @@ func (l *fakeLog) finish(b *commitlog.Batch) {
 	}
 	l.mu.Unlock()
 	b.Base, b.Err = base, err
+	l.flying[b.Partition].Add(-1)
 	b.Done(b)
 }
 

@@ -105,11 +105,15 @@ func faults(t *testing.T, seed uint64, requestsEach int, told map[error]int) {
 		partitionBacklog, backlog, kept = 4096, 4096, 30
 	}
 	log.answer = moody(seed, kept, calm)
+	behind := dice.IntN(2) * (1 + dice.IntN(2000))
+	if behind > 0 {
+		log.flyingMax = 2
+	}
 	g := open(t, log, Config{
 		Rings: 1 + dice.IntN(3), RingBytes: 8192, SpareBytes: 8192 << dice.IntN(3), FrameBytesMax: 4096,
 		Tickets: 4 + dice.IntN(40), WaitMax: 50 * time.Millisecond, BatchRecordsMax: 1 + dice.IntN(20),
 		PartitionBacklogBytesMax: partitionBacklog, BacklogBytesMax: backlog,
-		PauseMin: time.Duration(1+dice.IntN(1000)) * time.Microsecond,
+		BehindBytes: behind, PauseMin: time.Duration(1+dice.IntN(1000)) * time.Microsecond,
 	})
 	clients := make([][]request, 24)
 	var wg sync.WaitGroup

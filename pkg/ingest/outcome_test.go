@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -452,6 +453,36 @@ func TestAPartitionThatIsStuckIsRefusedAtOnceAndKeepsNoTickets(t *testing.T) {
 		wantErr(t, "back again", submit(g, stuck, "last"), nil)
 		if got := log.values(1); fmt.Sprint(got) != "[first last]" {
 			t.Errorf("partition 1 has %q", got)
+		}
+	})
+}
+
+func TestOnlyALargeBatchIsHandedOverBehindAnother(t *testing.T) {
+	const least = 10_000
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog(t, 2)
+		log.flyingMax = 2
+		hold, release := holding(written)
+		log.answer = hold
+		g := open(t, log, Config{BehindBytes: least})
+		var all sync.WaitGroup
+		send := func(bytes int) {
+			all.Go(func() { wantErr(t, "Submit", submit(g, keyFor(1, 2), strings.Repeat("x", bytes)), nil) })
+			time.Sleep(10 * time.Millisecond)
+		}
+		for i, c := range []struct {
+			bytes  int
+			flying int32
+		}{{100, 1}, {100, 1}, {least, 2}, {2 * least, 2}, {100, 2}} {
+			send(c.bytes)
+			if n := log.flying[1].Load(); n != c.flying {
+				t.Errorf("request %d, of %d bytes: %d batches are flying, want %d", i, c.bytes, n, c.flying)
+			}
+		}
+		release()
+		all.Wait()
+		if !slices.Equal(log.counts, []int{1, 2, 2}) {
+			t.Errorf("batches of %d records, want 1, 2 and 2", log.counts)
 		}
 	})
 }

@@ -44,7 +44,7 @@ func (f *hangingFile) Sync() error {
 
 func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 	slow := &hangingFS{FS: vfs.NewMem(1), release: make(chan struct{})}
-	value := strings.Repeat("x", behindBytes)
+	value := strings.Repeat("x", BehindBytes)
 	length := len(batch(0, value).Bytes)
 	cfg := config(slow, "journal")
 	cfg.SegmentBytes, cfg.BatchBytesMax = int64(2*length), length
@@ -126,6 +126,7 @@ func TestManyWritersAndReadersAtOnce(t *testing.T) {
 	cfg := config(vfs.NewMem(5), "journal")
 	cfg.SegmentBytes, cfg.BatchBytesMax = 16<<10, 4<<10
 	j := mustOpen(t, cfg)
+	j.behindBytes = 1
 	const writers, each = 8, 100
 	var all sync.WaitGroup
 	for w := range writers {
@@ -184,6 +185,7 @@ func TestAcknowledgedSurvivesWithManyWriters(t *testing.T) {
 		cfg := config(disk, "journal")
 		cfg.SegmentBytes, cfg.BatchBytesMax = 8<<10, 4<<10
 		j := mustOpen(t, cfg)
+		j.behindBytes = int(seed % 2)
 		disk.SetFaults(vfs.Faults{SyncFails: 0.02, WriteFails: 0.02, OpenFails: 0.02})
 		var mu sync.Mutex
 		acked := map[int64]string{}

@@ -24,12 +24,14 @@ type Journal struct {
 	topics     map[string][]*partition // fixed after Open
 	partitions []*partition            // the same, in one list
 
-	wake    chan struct{} // one token: there is something to commit, or the journal closes
-	behind  chan struct{} // one token: there may be something to do while a group is synced
-	closing chan struct{} // closed by Close
-	stopped chan struct{} // closed when the committer has come to its end
-	janitor chan struct{} // closed when the janitor has
-	trimmed chan struct{} // one token: there is something to remove
+	wake   chan struct{} // one token: there is something to commit, or the journal closes
+	behind chan struct{} // one token: there may be something to do while a group is synced
+
+	behindBytes int           // BehindBytes, but for tests
+	closing     chan struct{} // closed by Close
+	stopped     chan struct{} // closed when the committer has come to its end
+	janitor     chan struct{} // closed when the janitor has
+	trimmed     chan struct{} // one token: there is something to remove
 
 	mu      sync.Mutex
 	waiting []*commitlog.Batch // handed over and not yet taken by the committer; guarded by mu
@@ -84,6 +86,8 @@ func open(cfg Config) (*Journal, error) {
 		janitor: make(chan struct{}),
 		trimmed: make(chan struct{}, 1),
 		behind:  make(chan struct{}, 1),
+
+		behindBytes: BehindBytes,
 	}
 	j.flush = j.sync
 	j.space = newSpace(&j.cfg, j.metrics)
@@ -164,7 +168,7 @@ func (j *Journal) Append(set []*commitlog.Batch) {
 		return
 	}
 	j.signal(j.wake)
-	if bytes >= behindBytes {
+	if bytes >= j.behindBytes {
 		j.signal(j.behind)
 	}
 }
