@@ -216,6 +216,9 @@ func (s *sim) appendSome(j *Journal) error {
 		if p.held() > 0 {
 			tally.ahead.Add(1)
 		}
+		if p.position > s.cfg.SegmentBytes {
+			return fmt.Errorf("%s: %d bytes in a segment of %d", p.active.path, p.position, s.cfg.SegmentBytes)
+		}
 		if p.file == nil {
 			continue
 		}

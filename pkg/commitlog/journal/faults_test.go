@@ -29,6 +29,29 @@ func TestAFailedFsyncMovesToANewSegmentAndTheBatchIsAcknowledged(t *testing.T) {
 	b.wantValues("settled", "a", "b")
 }
 
+// A segment is replaced once for a batch: a disk that fails again at once is a bad one. What was stored since, or a disk
+// that was taken up again, gives the next failure its own new segment.
+func TestASegmentIsReplacedAtEachFailureButNotTwiceForABatch(t *testing.T) {
+	b := newBench(t, nil)
+	b.settle()
+	for _, value := range []string{"a", "b"} {
+		b.failNext(2) // write, fdatasync
+		b.want(b.append(value), nil)
+		b.fs.SetFaults(vfs.Faults{})
+		b.want(b.append("well"), nil)
+	}
+	b.wantTold(Poisoned, Replaced, Poisoned, Replaced)
+	b.fs.SetFaults(vfs.Faults{SyncFails: 1})
+	b.want(b.append("c"), commitlog.ErrUnknown)
+	b.clock.advance(retryAfterMax)
+	b.fs.SetFaults(vfs.Faults{})
+	b.j.step() // takes the disk up again
+	b.told = nil
+	b.failNext(3) // statfs, write, fdatasync
+	b.want(b.append("d"), nil)
+	b.wantTold(Poisoned, Replaced)
+}
+
 func TestAfterAFailedFsyncTheOldFileIsNeverSyncedAgain(t *testing.T) {
 	b := newBench(t, nil)
 	b.settle()
