@@ -80,7 +80,7 @@ var ambientAllowed = []exception{
 	{"pkg/auth/keys.go NewKeys", regexp.MustCompile(`^crypto/rand\.`), "a salt that nobody sees and that ends with the process: no test could want another"},
 	{"pkg/commitlog/kafkalog", regexp.MustCompile(`^(time|math/rand/v2)\.`), "deadlines of requests, ages of answers, and pauses with jitter"},
 	{"pkg/httpd", regexp.MustCompile(`^time\.`), "deadlines of sockets, slow clients, and how long an answer took"},
-	{"pkg/commitlog/journal/partition.go flush", regexp.MustCompile(`^time\.`), "how long an fsync took"},
+	{"pkg/commitlog/journal/partition.go sync", regexp.MustCompile(`^time\.`), "how long an fsync took"},
 }
 
 func TestRoomsTakeClockDiceAndMachineFromTheirConfig(t *testing.T) {

@@ -66,9 +66,9 @@ type Config struct {
 	WaitMax time.Duration
 	// BatchRecordsMax is the most records in a batch; 0 is 50,000. The most bytes are the log's BatchBytesMax.
 	BatchRecordsMax int
-	// BehindBytes is how large a batch must be to be handed over while the log has another one of its partition; 0: the log
-	// has one at a time, and batches are as large as it is slow. It is for a log that can begin with one while it ends
-	// another.
+	// BehindBytes is the size, in bytes, from which on a batch is handed over although the log still has another one of its
+	// partition; the log then has two at most. 0: it has one at a time. It is for a log that can begin with a batch while it
+	// ends another, and has no effect where batches do not become so large (the log's BatchBytesMax, BatchRecordsMax).
 	BehindBytes int
 	// PauseMin is the least time between two sets of batches while many requests come in and the log answers at once;
 	// 0 is 1 ms. Without it such a log would get a set a request, and to wake the drainer would cost more than the rest.
@@ -76,7 +76,7 @@ type Config struct {
 	// BacklogBytesMax bounds the records taken from the rings and not yet answered by the log; 0 is twice
 	// PartitionBacklogBytesMax. It may be exceeded by what is read from the rings in one go, 64 KiB and a frame of each.
 	// Buffers grow with what they hold and are reused, so the memory behind it is up to twice that, and two batches of
-	// the log's BatchBytesMax a partition.
+	// the log's BatchBytesMax a partition, three with BehindBytes.
 	BacklogBytesMax int
 	// PartitionBacklogBytesMax is the same of one partition, at least FrameBytesMax; 0 is 64 MiB. It is less while
 	// several partitions have a backlog: no partition may hold more than what is left for all others.

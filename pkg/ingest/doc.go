@@ -22,9 +22,10 @@
 //	                                            └─────────────────────────────────────┘
 //
 // A ticket is a slot in a fixed table; a frame in a ring carries the slot's number and generation, never a pointer
-// (D2). Of each partition one batch flies at a time while the next one fills (D5): batches are as large as the log is
-// slow. A log that likes to have the next one before it is done gets it when it is large, see Config.BehindBytes. A frame may touch several partitions and batches; it is answered with the worst outcome of all (unknown, then
-// unavailable, then refused, then durable), when the last of them is known.
+// (D2). Of each partition one batch flies at a time while the next one fills (D5), so that batches are as large as the log
+// is slow; where Config.BehindBytes is set, a second one follows when it has that size. A frame may touch several partitions
+// and batches; it is answered with the worst outcome of all (unknown, then unavailable, then refused, then durable), when
+// the last of them is known.
 //
 // # Waiting, and what a timeout means
 //
@@ -33,15 +34,15 @@
 // ErrTimeout and the frame is never written: watchdog and drainer race for the ticket by compare-and-swap. If the drainer
 // had taken it, the answer is commitlog.ErrUnknown.
 //
-// A batch that the log has had for half of WaitMax is stuck, and its partition with it: what waits behind the batch and
-// what comes while it is stuck is answered ErrUnavailable at once, was never handed to the log, and is not written.
+// A partition of which the log has a batch, and of which it has answered nothing for half of WaitMax, is stuck: what waits
+// there and what comes while it is stuck is answered ErrUnavailable at once, was never handed to the log, and is not written.
 //
 // # Bounds
 //
 // Memory is bounded whatever clients and logs do (G4): rings of a fixed size; Tickets requests at once; BacklogBytesMax
 // of records taken from the rings and not yet answered by the log, PartitionBacklogBytesMax of them in one partition.
 // A partition over its bound refuses frames at once, so that leaders that are away do not stop the others, and however
-// many are away, a part of the backlog is left for the rest; a stuck one keeps the tickets of one batch. With all of it
+// many are away, a part of the backlog is left for the rest; a stuck one keeps the tickets of what the log has. With all of it
 // used, frames stay in the rings until these are full too; full rings and a table without a ticket refuse at once. All
 // of that is ErrFull.
 //

@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"tollgate/pkg/commitlog"
@@ -16,7 +17,7 @@ const (
 	// askEvery is how often the log is asked whether it is ready, while there is work.
 	askEvery = 50 * time.Millisecond
 
-	// stuckTicks of the watchdog with the log make a batch stuck: half of WaitMax.
+	// stuckTicks of the watchdog without an answer of the log make a partition stuck: half of WaitMax.
 	stuckTicks = watchdogTicks / 2
 
 	noTimeout = -1
@@ -171,8 +172,8 @@ func (d *drainer) take(frame []byte) {
 		if n := len(b.tickets); n == 0 || b.tickets[n-1] != slotNumber {
 			b.tickets = append(b.tickets, slotNumber)
 			s.parts++
-			d.list(p)
 		}
+		d.list(p)
 	}
 	s.last, s.at.Offset = b, int64(b.builder.Records()-1)
 	d.pace.took(len(frame))
@@ -240,6 +241,10 @@ func (d *drainer) giveUpBehind() {
 		d.stuck++
 		waiting := p.first
 		p.first, p.last = nil, nil
+		if p.listed {
+			p.listed = false
+			d.ready = slices.DeleteFunc(d.ready, func(r *partition) bool { return r == p })
+		}
 		for b := waiting; b != nil; b = b.next {
 			p.bytes -= b.bytes
 			d.backlog -= b.bytes
@@ -345,7 +350,7 @@ func (d *drainer) plan(now time.Time) (until int, timeout time.Duration) {
 		return d.pace.untilDue(now)
 	case d.full(): // only the log can make room
 		return ring.UntilWoken, noTimeout
-	case d.flying > 0 && d.flying == len(d.partitions): // frames can only go where they will wait anyway
+	case d.flying > 0 && d.flying == len(d.partitions): // frames will wait, unless they make a batch of BehindBytes
 		return ring.UntilFilled, noTimeout
 	}
 	return d.pace.untilWorth(now)

@@ -466,23 +466,62 @@ func TestOnlyALargeBatchIsHandedOverBehindAnother(t *testing.T) {
 		log.answer = hold
 		g := open(t, log, Config{BehindBytes: least})
 		var all sync.WaitGroup
-		send := func(bytes int) {
-			all.Go(func() { wantErr(t, "Submit", submit(g, keyFor(1, 2), strings.Repeat("x", bytes)), nil) })
-			time.Sleep(10 * time.Millisecond)
-		}
 		for i, c := range []struct {
-			bytes  int
+			values int // of 1,000 bytes each
 			flying int32
-		}{{100, 1}, {100, 1}, {least, 2}, {2 * least, 2}, {100, 2}} {
-			send(c.bytes)
+		}{{1, 1}, {1, 1}, {least / 1000, 2}, {2 * least / 1000, 2}, {1, 2}} {
+			pairs := slices.Repeat([]string{keyFor(1, 2), strings.Repeat("x", 1000)}, c.values)
+			all.Go(func() { wantErr(t, "Submit", submit(g, pairs...), nil) })
+			time.Sleep(10 * time.Millisecond)
 			if n := log.flying[1].Load(); n != c.flying {
-				t.Errorf("request %d, of %d bytes: %d batches are flying, want %d", i, c.bytes, n, c.flying)
+				t.Errorf("request %d, of %d values: %d batches are flying, want %d", i, c.values, n, c.flying)
 			}
 		}
 		release()
 		all.Wait()
-		if !slices.Equal(log.counts, []int{1, 2, 2}) {
-			t.Errorf("batches of %d records, want 1, 2 and 2", log.counts)
+		if !slices.Equal(log.counts, []int{1, 1 + least/1000, 1 + 2*least/1000}) {
+			t.Errorf("batches of %d records", log.counts)
 		}
+	})
+}
+
+// A partition is stuck when the log answers nothing of it: what waits there is given up, listed or not, and an answer to
+// one of two batches is an answer.
+func TestAPartitionWithTwoBatchesFlyingIsStuckWithoutAnAnswer(t *testing.T) {
+	const least, waitMax = 10_000, 16 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog(t, 2) // of which one is used: else the drainer waits for a ring to fill
+		log.flyingMax = 2
+		answers := make(chan struct{})
+		log.answer = func(*commitlog.Batch) (bool, error) { <-answers; return true, nil }
+		g := open(t, log, Config{BehindBytes: least, WaitMax: waitMax, PauseMin: waitMax})
+		var all sync.WaitGroup
+		send := func(bytes int, want error) {
+			all.Go(func() { wantErr(t, fmt.Sprintf("%d bytes", bytes), submit(g, keyFor(0, 2), strings.Repeat("x", bytes)), want) })
+			synctest.Wait()
+		}
+		send(1, nil)
+		send(least, nil)
+		if n := log.flying[0].Load(); n != 2 {
+			t.Errorf("%d batches are flying", n)
+		}
+		time.Sleep(waitMax * 3 / 8)
+		answers <- struct{}{}
+		time.Sleep(waitMax * 3 / 8) // for the second one longer than an answer may take, but for the first one's
+		send(1, nil)
+		answers <- struct{}{}
+		answers <- struct{}{}
+		all.Wait()
+
+		send(1, nil)
+		g.drainer.pace.crowd = crowdMax // large enough to be listed, too few to be due
+		send(least, commitlog.ErrUnavailable)
+		time.Sleep(waitMax * 3 / 4)
+		send(1, commitlog.ErrUnavailable)
+		answers <- struct{}{}
+		all.Wait()
+		close(answers)
+		send(1, nil)
+		all.Wait()
 	})
 }

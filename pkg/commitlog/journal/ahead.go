@@ -12,8 +12,8 @@ import (
 //	0           the file's size                                   end
 //	├── batches ──┼── reserved: no content, read by nobody ────────┤
 //
-// It is extended when less than half a chunk is left, after a group has been acknowledged, not between its write and
-// its fsync. It is a convenience: where it is refused the journal writes without it, as the first group of a segment
+// It is extended when less than half a chunk is left, after a group has been acknowledged, and so, as a rule, not between
+// the write of one and its fsync. It is a convenience: where it is refused the journal writes without it, as the first group of a segment
 // always does. What is left of it goes back when the segment is closed, after a failed write, and in Open.
 //
 // It makes appends no faster (docs/adr/0013-space-reserved-ahead.md has the figures). It is there so that a disk without

@@ -56,55 +56,55 @@ func (j *Journal) step() {
 
 // turn takes one group through: written, synced, published. False when there was none, and everybody has been told.
 func (j *Journal) turn() bool {
-	j.work.Lock()
-	defer j.work.Unlock()
 	j.gather()
-	if !j.load() {
-		j.tell()
-		j.lookAfter()
-		return false
+	loaded := j.load()
+	if loaded {
+		if len(j.finished) > 0 || j.gaveUp.Load() {
+			j.signal(j.behind)
+		}
+		j.flush()
+		j.tell() // of the last group, if the processor was too busy for it
+		for _, p := range j.touched {
+			j.settle(p)
+		}
+		if j.hurried++; j.hurried < hurriedMax && j.writtenBehind() {
+			return true // the disk goes on at once
+		}
 	}
-	if len(j.finished) > 0 {
-		j.signal(j.behind)
-	}
-	j.flush()
-	j.tell() // of the last group, if the processor was too busy for it
-	more := false
-	for _, p := range j.touched {
-		j.settle(p)
-		more = more || len(p.written.batches) > 0
-	}
-	if !more { // else the disk is put to work again first
-		j.tell()
-	}
+	j.hurried = 0
+	j.tell()
 	j.reserveAhead()
 	j.lookAfter()
-	return true
+	return loaded
+}
+
+// writtenBehind tells whether there is something that can be synced at once.
+func (j *Journal) writtenBehind() bool {
+	return slices.ContainsFunc(j.partitions, func(p *partition) bool {
+		return len(p.written.batches) > 0 && p.written.err == nil
+	})
 }
 
 // writeBehind is the goroutine that works while the committer syncs.
 func (j *Journal) writeBehind() {
 	for {
-		select {
-		case <-j.behind:
-		case <-j.stopped:
-			return
+		for _, c := range []chan struct{}{j.behind, j.lent} {
+			select {
+			case <-c:
+			case <-j.stopped:
+				return
+			}
 		}
-		j.work.Lock()
-		if j.syncing {
-			j.meanwhile()
-		}
-		j.work.Unlock()
+		j.meanwhile()
+		j.lent <- struct{}{}
 	}
 }
 
-// flushOpenly is flush with the work left to others while the disk has the group.
+// flushOpenly is flush with the committer's work lent to writeBehind while the disk has the group.
 func (j *Journal) flushOpenly() {
-	j.syncing = true
-	j.work.Unlock()
+	j.lent <- struct{}{}
 	j.sync()
-	j.work.Lock()
-	j.syncing = false
+	<-j.lent
 }
 
 // gather takes what was handed over.
@@ -120,7 +120,6 @@ func (j *Journal) gather() {
 
 // deal hands what was taken to the partitions, unless it can not be written.
 func (j *Journal) deal() {
-	var bytes int64
 	for _, b := range j.taken {
 		if b.Err != nil {
 			j.finish(b, b.Err)
@@ -129,9 +128,13 @@ func (j *Journal) deal() {
 		p := j.partition(b.Topic, b.Partition)
 		p.pending = append(p.pending, b)
 	}
+	var bytes int64
 	for _, p := range j.partitions {
-		bytes += p.unspent()
+		for _, b := range p.pending {
+			bytes += int64(len(b.Bytes))
+		}
 	}
+	j.hold()
 	full := j.space.look(bytes)
 	for _, p := range j.partitions {
 		if len(p.pending) == 0 {
@@ -222,6 +225,7 @@ func (j *Journal) settle(p *partition) {
 
 // fail finishes all that is pending for a partition.
 func (j *Journal) fail(p *partition, err error) {
+	p.replaced = false
 	for _, b := range p.pending {
 		j.finish(b, err)
 	}
@@ -235,7 +239,7 @@ func (j *Journal) finish(b *commitlog.Batch, err error) {
 	j.finished = append(j.finished, b)
 }
 
-// tell gives finished batches back, in the order in which they were finished.
+// tell gives finished batches back. What was refused may come before what was handed over earlier and is still synced.
 func (j *Journal) tell() {
 	for _, b := range j.finished {
 		b.Done(b)
@@ -263,11 +267,19 @@ func (j *Journal) note(b *commitlog.Batch, err error) {
 
 // lookAfter does what partitions need now and then, between two groups.
 func (j *Journal) lookAfter() {
-	var held int64
 	for _, p := range j.partitions {
 		_ = p.revive() // what it says, Ready says
 		p.syncCheckpoint()
-		held += p.held()
 	}
-	j.space.hold(held)
+	j.hold()
+}
+
+// hold notes what the partitions hold of the disk that counts as free, or is not counted off yet.
+func (j *Journal) hold() {
+	var held, flying int64
+	for _, p := range j.partitions {
+		held += p.held()
+		flying += p.end - p.position
+	}
+	j.space.hold(held, flying)
 }

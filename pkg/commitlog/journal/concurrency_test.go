@@ -58,9 +58,9 @@ func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 	}
 	until := func(ok func(p *partition) bool) {
 		for {
-			j.work.Lock()
+			<-j.lent
 			there := ok(j.partitions[0])
-			j.work.Unlock()
+			j.lent <- struct{}{}
 			if there {
 				return
 			}
@@ -92,6 +92,41 @@ func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 			t.Fatalf("what the disk held: %v", err)
 		}
 	}
+	mustClose(t, j)
+}
+
+// Who waits for a group is told when it is durable, not when the disk is done with what was written behind it.
+func TestAGroupIsToldWhileTheNextOneIsSynced(t *testing.T) {
+	slow := &hangingFS{FS: vfs.NewMem(1), release: make(chan struct{})}
+	j := mustOpen(t, config(slow, "journal"))
+	j.behindBytes = 1
+	slow.hang.Store(true)
+	outcomes := make(chan string, 2)
+	for i, value := range []string{"first", "second"} {
+		one := batch(0, value)
+		one.Done = func(c *commitlog.Batch) { outcomes <- fmt.Sprint(value, c.Err) }
+		j.Append([]*commitlog.Batch{one})
+		if i == 0 {
+			for slow.hanging.Load() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	for written := false; !written; time.Sleep(time.Millisecond) {
+		<-j.lent
+		written = len(j.partitions[0].written.batches) == 1
+		j.lent <- struct{}{}
+	}
+	for i, want := range []string{"first<nil>", "second<nil>"} {
+		if n := slow.hanging.Load(); n != int32(i+1) {
+			t.Errorf("%d groups were given to the disk, want %d", n, i+1)
+		}
+		slow.release <- struct{}{}
+		if got := <-outcomes; got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+	close(slow.release)
 	mustClose(t, j)
 }
 
@@ -185,7 +220,9 @@ func TestAcknowledgedSurvivesWithManyWriters(t *testing.T) {
 		cfg := config(disk, "journal")
 		cfg.SegmentBytes, cfg.BatchBytesMax = 8<<10, 4<<10
 		j := mustOpen(t, cfg)
-		j.behindBytes = int(seed % 2)
+		if seed%2 == 1 {
+			j.behindBytes = 1
+		}
 		disk.SetFaults(vfs.Faults{SyncFails: 0.02, WriteFails: 0.02, OpenFails: 0.02})
 		var mu sync.Mutex
 		acked := map[int64]string{}

@@ -77,6 +77,7 @@ const (
 	aheadShare           = 4        // all of them together take at most this part of the reserve
 	blockBytes           = 4 << 10  // less is not worth a reservation
 	groupBytesMax        = 32 << 20 // of one partition, between two fsyncs; one batch may be larger
+	hurriedMax           = 4        // groups in a row between which nothing else is done
 	checkpointEvery      = time.Second
 	retentionEvery       = 10 * time.Second
 	spaceEvery           = 100 * time.Millisecond

@@ -16,13 +16,14 @@
 // other, and completes the batches; meanwhile the next group gathers. So one fsync serves everybody who came while the last
 // one ran, and no time is spent waiting for company. Batches are checked in Append, in the caller's goroutine.
 //
-// A set of BehindBytes and more that comes while a group is synced is written behind it by another goroutine, so that the
-// disk has the next group as soon as it is done with this one, whose callers are told after that:
+// When a set of BehindBytes and more comes while a group is synced, another goroutine writes all that waits behind that
+// group, as far as the segment has room, so that the disk has the next group as soon as it is done with this one; whoever
+// waits for this one is told then:
 //
 //	0          position            end
 //	├─ durable ──┼─ syncing ─┼─ written ─┤
 //
-// The two share a mutex, which is free while a group is synced. After a group is acknowledged, disk space is reserved for
+// After a group is acknowledged, disk space is reserved for
 // the next ones behind the end of the file, whose size stays that of its batches: see type ahead. Another goroutine, the
 // janitor, removes what retention no longer keeps, and takes superseded records out of topics that are compacted: see type
 // compaction. Readers have file handles of their own, and see only what is durable.
@@ -41,7 +42,7 @@
 //
 //  6. A batch is acknowledged after its Sync. Its mark is written to the checkpoint before, unsynced; about once a
 //     second the checkpoint is synced.
-//  7. By 4 and 6, after kill -9 the checkpoint tells exactly what was acknowledged. After a power loss it lags, by
+//  7. By 4 and 6, after kill -9 the checkpoint tells what was acknowledged, and what was about to be. After a power loss it lags, by
 //     what was acknowledged in the last second or so, never ahead.
 //  8. Open reads the last segment in full. What is invalid before the checkpoint's position was durable once: it is
 //     rot, and Open refuses with a *RotError (D10). What is invalid behind it is torn: it is cut, with a Notice. A
@@ -56,11 +57,11 @@
 //  12. A Sync may begin with bytes of the next group in the file, or see them come: they are nobody's until a Sync that
 //     began after them has returned, and by 1 it makes no difference to 8 which of them are on disk.
 //  13. After a failed write or Sync the file is given up (D11): it is cut to its durable size if it lets itself be cut,
-//     and a new segment begins at the next offset, with what was not acknowledged, in both groups, written again. Whatever the old file
-//     still holds at or behind the new one's base does not count. When no new segment can be made, batches complete
-//     with ErrUnavailable if no byte of them can come back, with ErrUnknown otherwise; the journal tries again by itself
-//     and Ready says why not. A disk that is full is no reason to give a file up, if what was written can be cut.
-//     A file that was removed under the running gateway is given up in the same way, at the next group.
+//     and a new segment begins at the next offset, with what was not acknowledged, in both groups, written again.
+//     Whatever the old file still holds at or behind the new one's base does not count. When no new segment can be made,
+//     batches complete with ErrUnavailable if no byte of them can come back, with ErrUnknown otherwise; the journal tries
+//     again by itself and Ready says why not. A disk that is full is no reason to give a file up, if what was written can
+//     be cut. A file that was removed under the running gateway is given up in the same way, at the next group.
 //  14. Segments are removed oldest first, each durably before the next, so a crash leaves no gap.
 //  15. Compaction puts a durable file of the same span in a closed segment's place by rename, oldest first, each durably
 //     before the next. It never touches the segment that the last durable checkpoint has a position in, nor a later one.

@@ -18,30 +18,29 @@ import (
 
 // Journal is a commitlog.Log on a local disk.
 type Journal struct {
-	cfg        Config
-	metrics    *meters
-	space      *space
-	topics     map[string][]*partition // fixed after Open
-	partitions []*partition            // the same, in one list
+	cfg         Config
+	behindBytes int // BehindBytes; tests set it
+	metrics     *meters
+	space       *space
+	topics      map[string][]*partition // fixed after Open
+	partitions  []*partition            // the same, in one list
 
-	wake   chan struct{} // one token: there is something to commit, or the journal closes
-	behind chan struct{} // one token: there may be something to do while a group is synced
-
-	behindBytes int           // BehindBytes, but for tests
-	closing     chan struct{} // closed by Close
-	stopped     chan struct{} // closed when the committer has come to its end
-	janitor     chan struct{} // closed when the janitor has
-	trimmed     chan struct{} // one token: there is something to remove
+	wake    chan struct{} // one token: there is something to commit, or the journal closes
+	behind  chan struct{} // one token: there may be something to do while a group is synced
+	closing chan struct{} // closed by Close
+	stopped chan struct{} // closed when the committer has come to its end
+	janitor chan struct{} // closed when the janitor has
+	trimmed chan struct{} // one token: there is something to remove
 
 	mu      sync.Mutex
 	waiting []*commitlog.Batch // handed over and not yet taken by the committer; guarded by mu
 	closed  bool               // guarded by mu
 	gaveUp  atomic.Bool        // Close did not wait for the disk
 
-	// work is held by the committer, but while it syncs a group: then writeBehind may have it. It guards the writing side
-	// of the partitions, but for what a sync is about, and what follows.
-	work     sync.Mutex
-	syncing  bool
+	// What follows, and the writing side of the partitions, is the committer's. It lends it to writeBehind while it syncs, but
+	// for what partition.sync is about: who has taken the token out of lent has it.
+	lent     chan struct{}
+	hurried  int // groups in a row after which the disk went on at once
 	taken    []*commitlog.Batch
 	touched  []*partition       // with a part in the group that is synced
 	finished []*commitlog.Batch // that have their outcome and are to be told
@@ -77,17 +76,17 @@ func open(cfg Config) (*Journal, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	j := &Journal{
-		cfg:     cfg,
-		metrics: newMeters(cfg.Metrics),
-		topics:  map[string][]*partition{},
-		wake:    make(chan struct{}, 1),
-		closing: make(chan struct{}),
-		stopped: make(chan struct{}),
-		janitor: make(chan struct{}),
-		trimmed: make(chan struct{}, 1),
-		behind:  make(chan struct{}, 1),
-
+		cfg:         cfg,
 		behindBytes: BehindBytes,
+		metrics:     newMeters(cfg.Metrics),
+		topics:      map[string][]*partition{},
+		wake:        make(chan struct{}, 1),
+		closing:     make(chan struct{}),
+		stopped:     make(chan struct{}),
+		janitor:     make(chan struct{}),
+		trimmed:     make(chan struct{}, 1),
+		behind:      make(chan struct{}, 1),
+		lent:        make(chan struct{}, 1),
 	}
 	j.flush = j.sync
 	j.space = newSpace(&j.cfg, j.metrics)
@@ -271,7 +270,7 @@ func (j *Journal) Ready() error {
 }
 
 // Close implements commitlog.Log. When ctx ends before the disk has answered, what was not written yet completes with
-// ErrClosed; what the disk still holds completes when it answers, since until then its bytes are being read.
+// ErrClosed; what the disk still holds, and what is written behind that, completes when it answers.
 func (j *Journal) Close(ctx context.Context) error {
 	j.mu.Lock()
 	first := !j.closed

@@ -29,16 +29,16 @@ type partition struct {
 	file       vfs.File // of the active segment; nil when it was given up and there is no new one yet
 	position   int64    // the durable end of the active segment
 	end        int64    // where the next batch goes: behind what is written
-	endOffset  int64    // that it gets
+	endOffset  int64    // of the next batch
 	ahead      ahead
 	checkpoint *checkpoint
 	synced     time.Time // when the checkpoint was synced last
 	lagging    bool      // the checkpoint: it could not be written or synced last time
 	pending    []*commitlog.Batch
-	written    flight   // behind the one that is synced, or while none is
-	syncing    flight   // while it is synced it belongs to whoever does, and err, synced and checkpoint with it
+	written    flight // behind the one that is synced, or while none is
+	syncing    flight
 	buffers    [][]byte // of one write
-	replaced   bool     // the segment, since something was published last: a second failure is the disk's
+	replaced   bool     // the segment, for what was taken back and is not durable: a second failure is the disk's
 	backoff    time.Duration
 	retryAt    time.Time
 
@@ -62,7 +62,7 @@ type flight struct {
 	batches []*commitlog.Batch
 	bytes   int64
 	err     error
-	synced  bool // the writes went well: err is the fsync's
+	synced  bool // err is the fsync's, not a write's
 }
 
 func (f *flight) reset() {
@@ -129,15 +129,6 @@ func (p *partition) takeBack() []*commitlog.Batch {
 	p.written.reset()
 	p.end, p.endOffset = p.position, p.next
 	return back
-}
-
-// unspent is how much of the disk it will have taken that the free space does not show yet.
-func (p *partition) unspent() int64 {
-	bytes := p.end - p.position
-	for _, b := range p.pending {
-		bytes += int64(len(b.Bytes))
-	}
-	return bytes
 }
 
 // full tells whether the active segment must be closed before so many more bytes.
@@ -215,7 +206,8 @@ func (p *partition) publish() {
 		offset = h.NextOffset()
 	}
 	invariants.Check(position == p.position+f.bytes && position+p.written.bytes == p.end,
-		"%s: %d bytes from %d end at %d; with %d behind them at %d", p.active.path, f.bytes, p.position, position, p.written.bytes, p.end)
+		"%s: %d bytes from %d end at %d, and with %d more at %d",
+		p.active.path, f.bytes, p.position, position, p.written.bytes, p.end)
 	p.active.end, p.next = position, offset
 	p.notifyLocked()
 	p.mu.Unlock()
@@ -298,8 +290,8 @@ func (p *partition) saveMark(sync bool) {
 	p.noteCheckpoint(err)
 }
 
-// mend handles a flight that failed (D11), with what is written behind it, and reports whether a new segment took the file's place, so that what was
-// not durable can be written again. Otherwise that is to be finished with the outcome.
+// mend handles a flight that failed (D11), with what is written behind it, and reports whether a new segment took the
+// file's place, so that both can be written again. Otherwise they are to be finished with the outcome.
 //
 //	what failed          cut and synced             could not be cut
 //	write, disk full     unavailable, same file     new segment, else unknown
@@ -372,7 +364,6 @@ func (p *partition) revive() error {
 			return p.refuse(err)
 		}
 	}
-	p.replaced = false
 	p.mu.Lock()
 	p.fault = nil
 	p.mu.Unlock()

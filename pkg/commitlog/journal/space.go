@@ -22,6 +22,7 @@ type space struct {
 	looked  time.Time // guards from here on
 	free    int64     // with what is held
 	held    int64     // reserved ahead by the segments and not written to yet
+	flying  int64     // written and not counted off yet: it is in free
 	reserve int64
 	short   bool  // as it was told last
 	slack   int64 // above the reserve that must be free to be no longer short
@@ -29,7 +30,7 @@ type space struct {
 
 func newSpace(cfg *Config, m *meters) *space { return &space{cfg: cfg, metrics: m} }
 
-// look returns nil when so many bytes may be written, and an ErrUnavailable that says why not.
+// look returns nil when so many bytes may be written beside those that fly, and an ErrUnavailable that says why not.
 func (s *space) look(bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +40,7 @@ func (s *space) look(bytes int64) error {
 		if err != nil {
 			return fmt.Errorf("%w: the free space can not be read: %w", commitlog.ErrUnavailable, err)
 		}
-		s.looked, s.free, s.reserve = now, got.Free+s.held, s.cfg.ReserveBytes
+		s.looked, s.free, s.reserve = now, got.Free+s.held+s.flying, s.cfg.ReserveBytes
 		if s.reserve == 0 {
 			s.reserve = min(got.Total/reserveShare, reserveBytesMax)
 		}
@@ -49,7 +50,7 @@ func (s *space) look(bytes int64) error {
 	if s.short {
 		want += s.slack
 	}
-	if s.free-bytes >= want {
+	if s.free-s.flying-bytes >= want {
 		if s.short {
 			s.short, s.slack = false, 0
 			s.cfg.Notify(Notice{What: Recovered, File: s.cfg.Dir})
@@ -82,11 +83,12 @@ func (s *space) spare(bytes int64) error {
 	return nil
 }
 
-// spend counts off what was written.
+// spend counts off what was written and is durable.
 func (s *space) spend(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free -= bytes
+	s.flying -= bytes
 }
 
 // chunk is how much each of so many partitions may hold ahead: nothing when that would take from the reserve.
@@ -101,11 +103,11 @@ func (s *space) chunk(partitions int) int64 {
 	return chunk
 }
 
-// hold notes what the segments hold ahead.
-func (s *space) hold(bytes int64) {
+// hold notes what the segments hold ahead, and what was written to them and will be spent when it is durable.
+func (s *space) hold(ahead, flying int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held = bytes
+	s.held, s.flying = ahead, flying
 }
 
 // forget makes the next look a new one: the file system has less room than the last one said.
