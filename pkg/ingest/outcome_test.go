@@ -497,7 +497,9 @@ func TestAPartitionWithTwoBatchesFlyingIsStuckWithoutAnAnswer(t *testing.T) {
 		g := open(t, log, Config{BehindBytes: least, WaitMax: waitMax, PauseMin: waitMax})
 		var all sync.WaitGroup
 		send := func(bytes int, want error) {
-			all.Go(func() { wantErr(t, fmt.Sprintf("%d bytes", bytes), submit(g, keyFor(0, 2), strings.Repeat("x", bytes)), want) })
+			all.Go(func() {
+				wantErr(t, fmt.Sprintf("%d bytes", bytes), submit(g, keyFor(0, 2), strings.Repeat("x", bytes)), want)
+			})
 			synctest.Wait()
 		}
 		send(1, nil)

@@ -41,7 +41,7 @@
 // # What follows
 //
 //  6. A batch is acknowledged after its Sync. Its mark is written to the checkpoint before, unsynced; about once a
-//     second the checkpoint is synced.
+//     second the checkpoint is synced, beside a later group's segment.
 //  7. By 4 and 6, after kill -9 the checkpoint tells what was acknowledged, and what was about to be. After a power loss it lags, by
 //     what was acknowledged in the last second or so, never ahead.
 //  8. Open reads the last segment in full. What is invalid before the checkpoint's position was durable once: it is

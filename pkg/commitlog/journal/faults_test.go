@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,6 +126,7 @@ func TestWithoutItsFolderThePartitionIsNotReady(t *testing.T) {
 // was removed and made again is another file.
 type syncWatch struct {
 	vfs.FS
+	mu       sync.Mutex // a checkpoint may be synced beside its segment
 	poisoned map[string]bool
 	opened   int
 	again    string
@@ -143,6 +145,8 @@ type watchedFile struct {
 }
 
 func (f *watchedFile) Sync() error {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
 	if f.w.poisoned[f.name] {
 		f.w.again = f.name
 	}

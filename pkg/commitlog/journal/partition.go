@@ -158,10 +158,14 @@ func (p *partition) segmentBytes() int64 {
 	return p.cfg.SegmentBytes
 }
 
-// sync makes the flight durable, and now and then the last checkpoint with it. It may run beside other partitions', and
-// beside writes behind the flight.
+// sync makes the flight durable, and now and then, at the same time, the last mark, which is about what was durable before.
+// It may run beside other partitions', and beside writes behind the flight.
 func (p *partition) sync() {
 	f := &p.syncing
+	var beside sync.WaitGroup
+	if p.checkpointDue(p.cfg.Now()) {
+		beside.Go(p.syncCheckpoint)
+	}
 	start := time.Now()
 	f.err = p.file.Sync()
 	f.synced = true
@@ -169,13 +173,16 @@ func (p *partition) sync() {
 	if f.err == nil && p.file.Nameless() {
 		f.err = fmt.Errorf("%w; the offsets from %d to before %d were in it", errRemoved, p.active.base, p.next)
 	}
-	p.syncCheckpoint()
+	beside.Wait()
 }
 
-// syncCheckpoint syncs the last group's mark about once a second.
+// checkpointDue tells whether the last mark is to be synced, which it is about once a second.
+func (p *partition) checkpointDue(now time.Time) bool {
+	return p.checkpoint.dirty && now.Sub(p.synced) >= checkpointEvery
+}
+
 func (p *partition) syncCheckpoint() {
-	now := p.cfg.Now()
-	if p.checkpoint.dirty && now.Sub(p.synced) >= checkpointEvery {
+	if now := p.cfg.Now(); p.checkpointDue(now) {
 		p.noteCheckpoint(p.checkpoint.sync())
 		p.synced = now
 	}
