@@ -520,6 +520,7 @@ func TestAPartitionWithTwoBatchesFlyingIsStuckWithoutAnAnswer(t *testing.T) {
 		send(least, commitlog.ErrUnavailable)
 		time.Sleep(waitMax * 3 / 4)
 		send(1, commitlog.ErrUnavailable)
+		time.Sleep(waitMax / 8) // until the watchdog has woken the drainer: one frame does not where there is a crowd
 		answers <- struct{}{}
 		all.Wait()
 		close(answers)
