@@ -35,16 +35,17 @@
 // had taken it, the answer is commitlog.ErrUnknown.
 //
 // A partition of which the log has a batch, and of which it has answered nothing for half of WaitMax, is stuck: what waits
-// there and what comes while it is stuck is answered ErrUnavailable at once, was never handed to the log, and is not written.
+// there and what comes while it is stuck is answered ErrUnavailable at once, was never handed to the log, and is not
+// written.
 //
 // # Bounds
 //
 // Memory is bounded whatever clients and logs do (G4): rings of a fixed size; Tickets requests at once; BacklogBytesMax
 // of records taken from the rings and not yet answered by the log, PartitionBacklogBytesMax of them in one partition.
 // A partition over its bound refuses frames at once, so that leaders that are away do not stop the others, and however
-// many are away, a part of the backlog is left for the rest; a stuck one keeps the tickets of what the log has. With all of it
-// used, frames stay in the rings until these are full too; full rings and a table without a ticket refuse at once. All
-// of that is ErrFull.
+// many are away, a part of the backlog is left for the rest; a stuck one keeps the tickets of what the log has. With all
+// of it used, frames stay in the rings until these are full too; full rings and a table without a ticket refuse at once.
+// All of that is ErrFull.
 //
 // # What it will not do
 //

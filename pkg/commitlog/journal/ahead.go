@@ -13,8 +13,9 @@ import (
 //	├── batches ──┼── reserved: no content, read by nobody ────────┤
 //
 // It is extended when less than half a chunk is left, after a group has been acknowledged, and so, as a rule, not between
-// the write of one and its fsync. It is a convenience: where it is refused the journal writes without it, as the first group of a segment
-// always does. What is left of it goes back when the segment is closed, after a failed write, and in Open.
+// the write of one and its fsync. It is a convenience: where it is refused the journal writes without it, as the first
+// group of a segment always does. What is left of it goes back when the segment is closed, after a failed write, and in
+// Open.
 //
 // It makes appends no faster (docs/adr/0013-space-reserved-ahead.md has the figures). It is there so that a disk without
 // room is met before a write and not in it, and so that segments lie in few pieces.
@@ -26,7 +27,7 @@ type ahead struct {
 }
 
 // held is the space that is reserved and not yet written to.
-func (p *partition) held() int64 { return max(0, p.ahead.end-p.end) }
+func (p *partition) held() int64 { return max(0, p.ahead.end-p.end()) }
 
 // reserveAhead extends what the touched partitions have ahead.
 func (j *Journal) reserveAhead() {
@@ -41,8 +42,8 @@ func (j *Journal) reserveAhead() {
 // extend reserves up to a chunk behind the file's end, within the segment, when less than half of it is left. The error
 // is a refusal that may be gone later: as a rule that the disk is full, which is met here rather than in a write.
 func (p *partition) extend(chunk int64) error {
-	end := min(p.end+chunk, p.segmentBytes())
-	from := max(p.ahead.end, p.end)
+	end := min(p.end()+chunk, p.segmentBytes())
+	from := max(p.ahead.end, p.end())
 	switch {
 	case p.file == nil || p.ahead.never || p.held() >= chunk/2 || end-from < blockBytes:
 		return nil
@@ -75,5 +76,5 @@ func (p *partition) giveBack() error {
 		return nil
 	}
 	p.ahead.end = 0
-	return p.file.Truncate(p.end)
+	return p.file.Truncate(p.end())
 }

@@ -121,7 +121,7 @@ func TestAGroupIsBounded(t *testing.T) {
 func TestARefusalForgetsThatASegmentWasReplaced(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.ReserveBytes = 64 << 10 })
 	b.settle()
-	b.failNext(3) // write, write, fdatasync
+	b.failNext(2) // write, fdatasync
 	b.j.flush = func() {
 		b.j.flush = b.j.sync
 		b.j.meanwhile()
@@ -132,7 +132,6 @@ func TestARefusalForgetsThatASegmentWasReplaced(t *testing.T) {
 		late.Done = func(*commitlog.Batch) {}
 		b.j.Append([]*commitlog.Batch{late})
 	}
-	b.fs.SetFaults(vfs.Faults{FailCalls: []int{2}})
 	b.want(b.append("a"), commitlog.ErrUnavailable)
 	b.wantTold(Poisoned, Replaced, Unavailable)
 	b.fs.SetFaults(vfs.Faults{})

@@ -156,9 +156,7 @@ func (j *Journal) load() bool {
 	j.touched = j.touched[:0]
 	for _, p := range j.partitions {
 		for {
-			if err := p.write(); err != nil {
-				j.fail(p, err)
-			}
+			j.write(p)
 			p.syncing, p.written = p.written, p.syncing
 			if p.syncing.err == nil {
 				break
@@ -189,11 +187,18 @@ func (j *Journal) meanwhile() {
 	for _, p := range j.partitions {
 		if j.gaveUp.Load() {
 			j.fail(p, j.errClosed())
-		} else if err := p.write(); err != nil {
-			j.fail(p, err)
+		} else {
+			j.write(p)
 		}
 	}
 	j.tell()
+}
+
+// write writes what is pending for a partition, as far as it can be now.
+func (j *Journal) write(p *partition) {
+	if err := p.write(); err != nil {
+		j.fail(p, err)
+	}
 }
 
 // settle completes a partition's part of a group, or gets it ready to be written again, with what was written behind it.
@@ -248,8 +253,8 @@ func (j *Journal) tell() {
 	j.finished = j.finished[:0]
 }
 
-// giveBack gives a batch back that the committer has never seen.
-func (j *Journal) giveBack(b *commitlog.Batch, err error) {
+// turnAway gives a batch back that the committer has never seen.
+func (j *Journal) turnAway(b *commitlog.Batch, err error) {
 	j.note(b, err)
 	b.Done(b)
 }
@@ -279,7 +284,7 @@ func (j *Journal) hold() {
 	var held, flying int64
 	for _, p := range j.partitions {
 		held += p.held()
-		flying += p.end - p.position
+		flying += p.end() - p.position
 	}
 	j.space.hold(held, flying)
 }

@@ -42,6 +42,22 @@ func (f *hangingFile) Sync() error {
 	return f.File.Sync()
 }
 
+// await waits until a sync hangs.
+func (h *hangingFS) await() {
+	for h.hanging.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// awaitBehind waits, while a sync hangs, until the first partition is as it should be.
+func awaitBehind(j *Journal, ok func(p *partition) bool) {
+	for there := false; !there; time.Sleep(time.Millisecond) {
+		<-j.lent
+		there = ok(j.partitions[0])
+		j.lent <- struct{}{}
+	}
+}
+
 func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 	slow := &hangingFS{FS: vfs.NewMem(1), release: make(chan struct{})}
 	value := strings.Repeat("x", BehindBytes)
@@ -56,25 +72,12 @@ func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 		one.Done = func(c *commitlog.Batch) { outcomes <- c.Err }
 		j.Append([]*commitlog.Batch{one})
 	}
-	until := func(ok func(p *partition) bool) {
-		for {
-			<-j.lent
-			there := ok(j.partitions[0])
-			j.lent <- struct{}{}
-			if there {
-				return
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
 	appendOne(value)
-	for slow.hanging.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	slow.await()
 	appendOne(value) // is written behind the first
-	until(func(p *partition) bool { return len(p.written.batches) == 1 })
+	awaitBehind(j, func(p *partition) bool { return len(p.written.batches) == 1 })
 	appendOne(value) // does not fit into the segment
-	until(func(p *partition) bool { return len(p.pending) == 1 })
+	awaitBehind(j, func(p *partition) bool { return len(p.pending) == 1 })
 	appendOne("x") // waits
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -102,21 +105,13 @@ func TestAGroupIsToldWhileTheNextOneIsSynced(t *testing.T) {
 	j.behindBytes = 1
 	slow.hang.Store(true)
 	outcomes := make(chan string, 2)
-	for i, value := range []string{"first", "second"} {
+	for _, value := range []string{"first", "second"} {
 		one := batch(0, value)
 		one.Done = func(c *commitlog.Batch) { outcomes <- fmt.Sprint(value, c.Err) }
 		j.Append([]*commitlog.Batch{one})
-		if i == 0 {
-			for slow.hanging.Load() == 0 {
-				time.Sleep(time.Millisecond)
-			}
-		}
+		slow.await() // the first one is in the disk before the second comes
 	}
-	for written := false; !written; time.Sleep(time.Millisecond) {
-		<-j.lent
-		written = len(j.partitions[0].written.batches) == 1
-		j.lent <- struct{}{}
-	}
+	awaitBehind(j, func(p *partition) bool { return len(p.written.batches) == 1 })
 	for i, want := range []string{"first<nil>", "second<nil>"} {
 		if n := slow.hanging.Load(); n != int32(i+1) {
 			t.Errorf("%d groups were given to the disk, want %d", n, i+1)

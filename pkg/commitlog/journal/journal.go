@@ -161,7 +161,7 @@ func (j *Journal) Append(set []*commitlog.Batch) {
 		set = slices.Clone(set) // the caller's again on return
 		go func() {
 			for _, b := range set {
-				j.giveBack(b, j.errClosed())
+				j.turnAway(b, j.errClosed())
 			}
 		}()
 		return
@@ -301,7 +301,7 @@ func (j *Journal) giveUp() {
 	j.waiting = nil
 	j.mu.Unlock()
 	for _, b := range waiting {
-		j.giveBack(b, j.errClosed())
+		j.turnAway(b, j.errClosed())
 	}
 }
 

@@ -25,22 +25,20 @@ type partition struct {
 	dir     string
 
 	// The writing side.
-	active     *segment // the last of segments
-	file       vfs.File // of the active segment; nil when it was given up and there is no new one yet
-	position   int64    // the durable end of the active segment
-	end        int64    // where the next batch goes: behind what is written
-	endOffset  int64    // of the next batch
-	ahead      ahead
-	checkpoint *checkpoint
-	synced     time.Time // when the checkpoint was synced last
-	lagging    bool      // the checkpoint: it could not be written or synced last time
-	pending    []*commitlog.Batch
-	written    flight // behind the one that is synced, or while none is
-	syncing    flight
-	buffers    [][]byte // of one write
-	replaced   bool     // the segment, for what was taken back and is not durable: a second failure is the disk's
-	backoff    time.Duration
-	retryAt    time.Time
+	active       *segment // the last of segments
+	file         vfs.File // of the active segment; nil when it was given up and there is no new one yet
+	position     int64    // the durable end of the active segment
+	ahead        ahead
+	checkpoint   *checkpoint
+	checkpointed time.Time // when the checkpoint was synced last
+	lagging      bool      // the checkpoint: it could not be written or synced last time
+	pending      []*commitlog.Batch
+	written      flight // behind the one that is synced, or while none is
+	syncing      flight
+	buffers      [][]byte // of one write
+	replaced     bool     // the segment, for what was taken back and is not durable: a second failure is the disk's
+	backoff      time.Duration
+	retryAt      time.Time
 
 	retainFault string // the janitor's: what it has told last
 	compaction  compaction
@@ -60,10 +58,14 @@ type partition struct {
 //	├─ durable ──┼─ syncing ─┼─ written ─┤
 type flight struct {
 	batches []*commitlog.Batch
-	bytes   int64
+	bytes   int64 // of all batches
+	records int64
 	err     error
 	synced  bool // err is the fsync's, not a write's
 }
+
+// end is where the next batch goes: behind all that is written.
+func (p *partition) end() int64 { return p.position + p.syncing.bytes + p.written.bytes }
 
 func (f *flight) reset() {
 	clear(f.batches)
@@ -88,36 +90,37 @@ func (p *partition) write() error {
 	}
 	first := int64(len(p.pending[0].Bytes))
 	if p.full(first) {
-		if p.end > p.position {
+		if p.end() > p.position {
 			return nil
 		}
 		if err := p.roll(); err != nil {
 			return p.refuse(fmt.Errorf("a new segment can not be begun: %w", err))
 		}
 	}
-	room := max(p.segmentBytes()-p.end, first)
-	var bytes int64
-	taken := 0
+	end := p.end()
+	offset := p.next + p.syncing.records + f.records
+	room := max(p.segmentBytes()-end, first)
+	taken, bytes := 0, f.bytes
 	p.buffers = p.buffers[:0]
 	for _, b := range p.pending {
 		n := int64(len(b.Bytes))
-		if bytes+n > room || f.bytes+bytes+n > groupBytesMax && f.bytes+bytes > 0 {
+		if n > room || bytes+n > groupBytesMax && bytes > 0 {
 			break
 		}
-		recordbatch.SetBase(b.Bytes, p.endOffset, 0)
+		recordbatch.SetBase(b.Bytes, offset, 0)
 		p.buffers = append(p.buffers, b.Bytes)
-		p.endOffset += int64(b.Records)
+		offset += int64(b.Records)
+		room -= n
 		bytes += n
 		taken++
 	}
 	if taken == 0 {
 		return nil
 	}
-	_, f.err = p.file.WriteAt(p.end, p.buffers...)
+	_, f.err = p.file.WriteAt(end, p.buffers...)
 	clear(p.buffers)
 	f.batches = append(f.batches, p.pending[:taken]...)
-	f.bytes += bytes
-	p.end += bytes
+	f.bytes, f.records = bytes, offset-p.next-p.syncing.records
 	p.pending = slices.Delete(p.pending, 0, taken)
 	return nil
 }
@@ -127,16 +130,15 @@ func (p *partition) takeBack() []*commitlog.Batch {
 	back := slices.Concat(p.syncing.batches, p.written.batches)
 	p.syncing.reset()
 	p.written.reset()
-	p.end, p.endOffset = p.position, p.next
 	return back
 }
 
 // full tells whether the active segment must be closed before so many more bytes.
 func (p *partition) full(bytes int64) bool {
-	if p.end == 0 {
+	if p.end() == 0 {
 		return false
 	}
-	if p.end+bytes > p.segmentBytes() {
+	if p.end()+bytes > p.segmentBytes() {
 		return true
 	}
 	if p.position == 0 {
@@ -178,13 +180,13 @@ func (p *partition) sync() {
 
 // checkpointDue tells whether the last mark is to be synced, which it is about once a second.
 func (p *partition) checkpointDue(now time.Time) bool {
-	return p.checkpoint.dirty && now.Sub(p.synced) >= checkpointEvery
+	return p.checkpoint.dirty && now.Sub(p.checkpointed) >= checkpointEvery
 }
 
 func (p *partition) syncCheckpoint() {
 	if now := p.cfg.Now(); p.checkpointDue(now) {
 		p.noteCheckpoint(p.checkpoint.sync())
-		p.synced = now
+		p.checkpointed = now
 	}
 }
 
@@ -212,9 +214,9 @@ func (p *partition) publish() {
 		position += int64(h.Length)
 		offset = h.NextOffset()
 	}
-	invariants.Check(position == p.position+f.bytes && position+p.written.bytes == p.end,
-		"%s: %d bytes from %d end at %d, and with %d more at %d",
-		p.active.path, f.bytes, p.position, position, p.written.bytes, p.end)
+	invariants.Check(position == p.position+f.bytes && offset == p.next+f.records,
+		"%s: %d bytes from %d end at %d; offset %d, %d records behind %d",
+		p.active.path, f.bytes, p.position, position, offset, f.records, p.next)
 	p.active.end, p.next = position, offset
 	p.notifyLocked()
 	p.mu.Unlock()
@@ -275,7 +277,7 @@ func (p *partition) begin() error {
 	}
 	p.segments = append(p.segments, s)
 	p.mu.Unlock()
-	p.active, p.file, p.position, p.end, p.endOffset = s, file, 0, 0, p.next
+	p.active, p.file, p.position = s, file, 0
 	p.saveMark(true)
 	return nil
 }
@@ -284,7 +286,7 @@ func (p *partition) begin() error {
 // only makes it harder to tell a torn tail from rot. A new file is tried for about once a second.
 func (p *partition) saveMark(sync bool) {
 	now := p.cfg.Now()
-	if p.checkpoint.file == nil && now.Sub(p.synced) < checkpointEvery && !sync {
+	if p.checkpoint.file == nil && now.Sub(p.checkpointed) < checkpointEvery && !sync {
 		return
 	}
 	err := p.checkpoint.write(p.mark())
@@ -292,7 +294,7 @@ func (p *partition) saveMark(sync bool) {
 		err = p.checkpoint.sync()
 	}
 	if sync || err != nil {
-		p.synced = now
+		p.checkpointed = now
 	}
 	p.noteCheckpoint(err)
 }
@@ -391,7 +393,7 @@ func (p *partition) timer() time.Duration {
 	case p.ready() != nil:
 		return max(0, p.retryAt.Sub(p.cfg.Now()))
 	case p.checkpoint.dirty:
-		return max(0, checkpointEvery-p.cfg.Now().Sub(p.synced))
+		return max(0, checkpointEvery-p.cfg.Now().Sub(p.checkpointed))
 	}
 	return -1
 }

@@ -10,7 +10,7 @@ import (
 
 // openPartition reads a partition as it lies on disk and makes it ready for the committer.
 func openPartition(cfg *Config, m *meters, topic TopicConfig, n int32) (*partition, error) {
-	p := &partition{cfg: cfg, metrics: m, topic: topic, dir: partitionDir(cfg.Dir, topic.Name, n), synced: cfg.Now()}
+	p := &partition{cfg: cfg, metrics: m, topic: topic, dir: partitionDir(cfg.Dir, topic.Name, n), checkpointed: cfg.Now()}
 	p.checkpoint = newCheckpoint(cfg.FS, p.dir)
 	if err := errors.Join(cfg.FS.MkdirAll(p.dir), cfg.FS.SyncDir(cfg.Dir)); err != nil {
 		return nil, err
@@ -152,7 +152,6 @@ func (p *partition) checkLast(saved mark) error {
 		return err
 	}
 	s.end, p.position, p.next = w.position, w.position, w.offset
-	p.end, p.endOffset = p.position, p.next
 	// A new file: like any other page, that of the old one may not be what is on disk.
 	p.noteCheckpoint(p.checkpoint.create(p.mark()))
 	return nil
