@@ -142,6 +142,7 @@ func TestAFullSpillRefusesAtOnceAndTakesAgainWhenDrained(t *testing.T) {
 		if taken < 5 || !errors.Is(err, commitlog.ErrUnavailable) || took > 0 || !strings.Contains(err.Error(), "spill.max_bytes") {
 			t.Errorf("after %d batches the answer is %v, after %v", taken, err, took)
 		}
+		synctest.Wait() // for a try to drain that may have just begun
 		if s := a.log.State(); s.Mode != Spilling || s.Reason == nil || s.Partitions != 1 || !s.Full {
 			t.Errorf("full: %+v", s)
 		}
