@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -105,6 +106,18 @@ func (h *memHandle) Preallocate(offset, length int64) error {
 	}
 	h.f.reserved = max(h.f.reserved, end)
 	return err
+}
+
+// Forget is no call that can fail: it is not counted. What is only partly within it stays, as in Linux. That would begin
+// to write what is not durable, which nobody wants, so here it is a bug.
+func (h *memHandle) Forget(offset, length int64) {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	for s := range h.f.dirty {
+		if from := s * sectorBytes; !h.closed && from >= offset && from+sectorBytes <= offset+length {
+			panic(fmt.Sprintf("BUG: vfs: %s is to be forgotten from %d to %d, where it is not durable", h.path, offset, offset+length))
+		}
+	}
 }
 
 func (h *memHandle) Size() (int64, error) {

@@ -100,6 +100,10 @@ func (f osFile) Preallocate(offset, length int64) error {
 	return nil
 }
 
+func (f osFile) Forget(offset, length int64) {
+	_ = f.control(func(fd int) error { return unix.Fadvise(fd, offset, length, unix.FADV_DONTNEED) })
+}
+
 func (f osFile) Close() error { return f.f.Close() }
 
 func (f osFile) Size() (int64, error) {

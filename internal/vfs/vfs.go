@@ -58,6 +58,9 @@ type File interface {
 	// errors.ErrUnsupported, one that has no room ENOSPC, and a part may be reserved then. A reservation is not content:
 	// after a power loss it may be there or not, whatever was synced.
 	Preallocate(offset, length int64) error
+	// Forget tells that these bytes, which are durable, will not be read soon, so that the system need not keep them in
+	// memory. It is advice: they read as before, and there is no error. A page that is only partly among them stays.
+	Forget(offset, length int64)
 	// Size is the file's length in bytes.
 	Size() (int64, error)
 	// Nameless tells that the file had a name when it was opened and has none any more: it was removed, or another one

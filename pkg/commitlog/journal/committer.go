@@ -74,6 +74,9 @@ func (j *Journal) turn() bool {
 	j.hurried = 0
 	j.tell()
 	j.reserveAhead()
+	for _, p := range j.touched {
+		p.forget()
+	}
 	j.lookAfter()
 	return loaded
 }

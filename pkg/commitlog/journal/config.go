@@ -26,6 +26,9 @@ type Config struct {
 	// ReserveBytes of free disk are left alone: below it appends are refused. Default: 1/16 of the file system, at
 	// most 64 MiB. It must be larger than what others may write there between two looks, 100 ms apart.
 	ReserveBytes int64
+	// CachedBytes of each partition's end are left in the system's page cache, and what a reader has not read yet; what is
+	// older is not, see cache.go. Default: 16 MiB.
+	CachedBytes int64
 	// BatchBytesMax is the largest batch taken. Default: 4 MiB. At most 64 MiB and SegmentBytes.
 	BatchBytesMax int
 	// Now tells the time of retention and of looks at the free space. Default: time.Now.
@@ -68,6 +71,8 @@ const BehindBytes = 1 << 20
 const (
 	segmentBytesDefault  = 256 << 20
 	segmentBytesLimit    = 1 << 30
+	cachedBytesDefault   = 16 << 20
+	cachedSteps          = 4 // CachedBytes are exceeded by up to one part of so many
 	batchBytesDefault    = 4 << 20
 	batchBytesLimit      = 64 << 20
 	reserveBytesMax      = 64 << 20
@@ -104,6 +109,9 @@ func (c Config) withDefaults() Config {
 	if c.BatchBytesMax == 0 {
 		c.BatchBytesMax = int(min(batchBytesDefault, c.SegmentBytes))
 	}
+	if c.CachedBytes == 0 {
+		c.CachedBytes = cachedBytesDefault
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -126,6 +134,7 @@ func (c *Config) validate() error {
 	f(c.BatchBytesMax >= recordbatch.HeaderBytes && int64(c.BatchBytesMax) <= min(batchBytesLimit, c.SegmentBytes),
 		"batches of %d bytes: want %d to %d, and no more than a segment of %d",
 		c.BatchBytesMax, recordbatch.HeaderBytes, batchBytesLimit, c.SegmentBytes)
+	f(c.CachedBytes >= cachedSteps, "%d bytes cached: want %d or more", c.CachedBytes, cachedSteps)
 	f(c.ReserveBytes >= 0, "a reserve of %d bytes", c.ReserveBytes)
 	seen := map[string]bool{}
 	for _, t := range c.Topics {

@@ -36,6 +36,7 @@ type partition struct {
 	written      flight // behind the one that is synced, or while none is
 	syncing      flight
 	buffers      [][]byte // of one write
+	forgotten    int64    // what of the active segment is not in the page cache any more, from its beginning
 	replaced     bool     // the segment, for what was taken back and is not durable: a second failure is the disk's
 	backoff      time.Duration
 	retryAt      time.Time
@@ -44,10 +45,11 @@ type partition struct {
 	compaction  compaction
 
 	mu       sync.Mutex
-	segments []*segment    // oldest first, the last one active; at least one. Guarded by mu, as all below
-	next     int64         // offset behind the newest durable record
-	changed  chan struct{} // closed at the next change, for waiting readers; nil when none waits
-	fault    error         // why appends are refused; nil when they are not
+	segments []*segment        // oldest first, the last one active; at least one. Guarded by mu, as all below
+	readers  map[*reader]int64 // those that have a file open, with the offset that each wants next
+	next     int64             // offset behind the newest durable record
+	changed  chan struct{}     // closed at the next change, for waiting readers; nil when none waits
+	fault    error             // why appends are refused; nil when they are not
 	closed   bool
 	trimmed  int64 // records below it may go, see Trim
 }
@@ -253,6 +255,7 @@ func (p *partition) seal() {
 	if err := p.giveBack(); err != nil {
 		p.cfg.Notify(Notice{What: LeftBehind, File: p.active.path, Err: err})
 	}
+	p.forgetRest()
 	p.drop()
 }
 
@@ -261,7 +264,7 @@ func (p *partition) drop() {
 	if err := p.file.Close(); err != nil {
 		p.cfg.Notify(Notice{What: LeftBehind, File: p.active.path, Err: err})
 	}
-	p.file, p.ahead.end = nil, 0
+	p.file, p.ahead.end, p.forgotten = nil, 0, 0
 }
 
 // begin makes a new, empty, active segment at the next offset. It takes the place of one that is empty too.

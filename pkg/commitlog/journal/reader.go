@@ -68,6 +68,9 @@ func (r *reader) NextBefore(ctx context.Context, end int64) ([]recordbatch.Recor
 		invariants.Mangle(r.w.batch) // what the last call returned is no longer valid
 	}
 	for r.offset < end {
+		if r.file != nil {
+			r.p.arrive(r)
+		}
 		v, err := r.p.wait(ctx, r.offset)
 		if err != nil {
 			return nil, err
@@ -160,6 +163,9 @@ func (p *partition) current(v view, offset int64) bool {
 
 // open opens the segment and goes to the batch that holds the offset.
 func (r *reader) open(v view) error {
+	if r.file != nil && r.base < v.base {
+		r.p.leave(r, v.base)
+	}
 	if err := r.Close(); err != nil {
 		return err
 	}
@@ -177,6 +183,7 @@ func (r *reader) open(v view) error {
 		return errors.Join(errRewritten, f.Close())
 	}
 	r.file, r.base, r.rewrites = f, v.base, v.rewrites
+	r.p.arrive(r)
 	r.w = newWalker(f, v.end, v.start.position, v.start.offset, v.limit)
 	// Headers tell where to begin; only what is handed out is checked in full.
 	for r.w.look(false) && r.w.header.NextOffset() <= r.offset {
@@ -218,6 +225,9 @@ func (r *reader) Close() error {
 	if r.file == nil {
 		return nil
 	}
+	r.p.mu.Lock()
+	delete(r.p.readers, r)
+	r.p.mu.Unlock()
 	err := r.file.Close()
 	r.file, r.w = nil, nil
 	return err

@@ -10,7 +10,7 @@ import (
 
 // openPartition reads a partition as it lies on disk and makes it ready for the committer.
 func openPartition(cfg *Config, m *meters, topic TopicConfig, n int32) (*partition, error) {
-	p := &partition{cfg: cfg, metrics: m, topic: topic, dir: partitionDir(cfg.Dir, topic.Name, n), checkpointed: cfg.Now()}
+	p := &partition{cfg: cfg, metrics: m, topic: topic, dir: partitionDir(cfg.Dir, topic.Name, n), checkpointed: cfg.Now(), readers: map[*reader]int64{}}
 	p.checkpoint = newCheckpoint(cfg.FS, p.dir)
 	if err := errors.Join(cfg.FS.MkdirAll(p.dir), cfg.FS.SyncDir(cfg.Dir)); err != nil {
 		return nil, err
