@@ -108,8 +108,8 @@ func (h *memHandle) Preallocate(offset, length int64) error {
 	return err
 }
 
-// Forget is no call that can fail: it is not counted. What is only partly within it stays, as in Linux. That would begin
-// to write what is not durable, which nobody wants, so here it is a bug.
+// Forget is no call that can fail: it is not counted. Linux would begin to write
+// what is not durable, which nobody wants, so here it is a bug.
 func (h *memHandle) Forget(offset, length int64) {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()

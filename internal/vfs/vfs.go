@@ -59,7 +59,8 @@ type File interface {
 	// after a power loss it may be there or not, whatever was synced.
 	Preallocate(offset, length int64) error
 	// Forget tells that these bytes, which are durable, will not be read soon, so that the system need not keep them in
-	// memory. It is advice: they read as before, and there is no error. A page that is only partly among them stays.
+	// memory. It is advice: they read as before, and there is no error. What Linux keeps in one piece, of up to 2 MiB, and is
+	// only partly among them may stay.
 	Forget(offset, length int64)
 	// Size is the file's length in bytes.
 	Size() (int64, error)

@@ -242,3 +242,39 @@ func allocated(t *testing.T, f File) int64 {
 	t.Fatalf("a file of type %T", f)
 	return 0
 }
+
+func TestWhatIsForgottenIsNotInMemoryAndReadsAsBefore(t *testing.T) {
+	const page, half = 4096, 2 << 20 // Linux keeps pages in pieces of up to 2 MiB, and drops them whole
+	dir := t.TempDir()
+	path := filepath.Join(dir, "one")
+	want := strings.Repeat("0123456789abcdef", 2*half/16)
+	f := create(t, OS, path, []byte(want))
+	must(t, f.Sync())
+	cached := func() int {
+		t.Helper()
+		open, err := os.Open(path)
+		must(t, err)
+		defer open.Close()
+		var stat unix.Cachestat_t
+		err = unix.Cachestat(uint(open.Fd()), &unix.CachestatRange{Len: uint64(len(want))}, &stat, 0)
+		if errors.Is(err, unix.ENOSYS) {
+			t.Skip("this Linux is older than 6.5 and does not tell what is in memory")
+		}
+		must(t, err)
+		return int(stat.Cache)
+	}
+	before := cached()
+	f.Forget(half, half)
+	var fs unix.Statfs_t
+	must(t, unix.Statfs(dir, &fs))
+	if fs.Type == unix.TMPFS_MAGIC {
+		t.Skip("the folder for temporary files is memory, and nothing else")
+	}
+	if after := cached(); before != 2*half/page || after != half/page {
+		t.Errorf("%d pages in memory, and then %d; want all of %d, and then half of them", before, after, 2*half/page)
+	}
+	if got := content(t, OS, path); got != want {
+		t.Error("the file's content is another")
+	}
+	must(t, f.Close())
+}

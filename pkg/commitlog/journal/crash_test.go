@@ -96,6 +96,7 @@ func simulate(seed uint64, logf func(string, ...any)) (err error) {
 		SegmentBytes: int64(2048 << s.dice.IntN(4)), BatchBytesMax: 2048, ReserveBytes: 1,
 		Now: func() time.Time { return s.now }, Notify: func(n Notice) { logf("notice: %v", n) },
 	}
+	s.cfg.CachedBytes = s.cfg.SegmentBytes / int64(1+s.dice.IntN(8)) // some forget within a segment, others when it is closed
 	if s.dice.IntN(3) > 0 {
 		s.cfg.ReserveBytes = int64(16<<10) << s.dice.IntN(4) // large enough to reserve segments ahead
 	}
