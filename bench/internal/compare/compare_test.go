@@ -76,6 +76,7 @@ func result() *Result {
 		{Name: "gone", Kind: HTTP, LeftOut: "no java"},
 		{Name: FloorHTTP, Kind: HTTP, Floor: true},
 		{Name: FloorProduce, Kind: Self, Floor: true},
+		{Name: FloorKafkaGo, Kind: Self, Floor: true},
 		{Name: FloorFsync, Kind: Self, Floor: true},
 	}}
 	for round := 1; round <= 2; round++ {
@@ -92,6 +93,7 @@ func result() *Result {
 		add(Run{Pass: Saturate, Entrant: "plain", CPU: 6 * slow, EventsPerS: 1e5, Log: &verify.Verdict{Acked: 10, Found: 10}})
 		add(Run{Pass: Saturate, Entrant: FloorHTTP, CPU: 0.3})
 		add(Run{Pass: Work, Entrant: FloorProduce, CPU: 0.1, BatchBytes: 5000})
+		add(Run{Pass: Work, Entrant: FloorKafkaGo, CPU: 0.2, BatchBytes: 5000})
 		add(Run{Pass: Work, Entrant: FloorFsync, BytesPerS: 4e8 / slow, BatchBytes: 5000 + round})
 		r.Runs = append(r.Runs, Run{Pass: Work, Entrant: FloorFsync, Round: round, BytesPerS: 1, BatchBytes: 4096},
 			Run{Pass: Work, Entrant: FloorFsync, Round: round, BytesPerS: 1, BatchBytes: 65536})
@@ -107,7 +109,8 @@ func TestRatiosAreWithinARound(t *testing.T) {
 		"a peer":                {r.CPURatio(Saturate, "plain", 100), Spread{15, 10, 20, 2}},
 		"who did not run":       {r.CPURatio(Saturate, "gone", 100), Spread{}},
 		"another size":          {r.CPURatio(Saturate, "plain", 10), Spread{}},
-		"floors":                {r.FloorRatio(100), Spread{1.5, 1.5, 1.5, 2}},
+		"floors":                {r.FloorRatio(FloorProduce, 100), Spread{1.5, 1.5, 1.5, 2}},
+		"floors, by kafka-go":   {r.FloorRatio(FloorKafkaGo, 100), Spread{1.2, 1.2, 1.2, 2}},
 		"floors, not measured":  {r.FloorRatioAtRate(100), Spread{}},
 		"the disk":              {r.JournalShare(100), Spread{0.5, 0.5, 0.5, 2}},
 		"the disk's limit":      {r.JournalReach(100), Spread{0.8125, 0.625, 1, 2}},
@@ -134,7 +137,7 @@ func TestLimitsAndPromisesAreJudged(t *testing.T) {
 		return Limit{Figure: figure, Of: of, Batch: batch, AtLeast: &least}
 	}
 	r := result()
-	r.Judge([]Limit{limit(cpuRatio, every, 100, 15), limit(cpuRatio, "plain", 10, 1), limit(floorRatio, "", 100, 1)})
+	r.Judge([]Limit{limit(cpuRatio, every, 100, 15), limit(cpuRatio, "plain", 10, 1), limit(floorRatio, "", 100, 1), limit(floorByKafkaGo, "", 100, 1)})
 	var lines []string
 	for _, j := range r.Limits {
 		lines = append(lines, j.String())
@@ -142,7 +145,7 @@ func TestLimitsAndPromisesAreJudged(t *testing.T) {
 	text := strings.Join(lines, "\n")
 	for _, want := range []string{
 		"ok     cpu-ratio of plain at batch 100 = 15, at least 15", "–      cpu-ratio of gone at batch 100, at least 15: not judged: gone was left out: no java",
-		"not judged: no requests of this size", "ok     floor-ratio at batch 100 = 1.5", "ok     missing of plain = 0, at most 0", "ok     refused-found of tollgate = 0",
+		"not judged: no requests of this size", "ok     floor-ratio at batch 100 = 1.5", "ok     floor-ratio-kafka-go at batch 100 = 1.2", "ok     missing of plain = 0, at most 0", "ok     refused-found of tollgate = 0",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
@@ -204,7 +207,7 @@ func TestAResultComesBackAndIsTold(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"batch-100": "plain 75,000 15.0 15.00 (10.00–20.00)", FixedRate: "plain 0.00 3.00 –", BrokerKill: "plain 5 1 0 0 0 0 0 20,000",
-		"gateway-floors": "100 0.900 0.450 0.150 0.00 1.50 (1.50–1.50)", "journal-floor": "100 750,000 5,000 1,500,000 0.50 (0.50–0.50)",
+		"gateway-floors": "100 0.900 0.450 0.300 1.20 (1.20–1.20) 0.150 1.50 (1.50–1.50)", "journal-floor": "100 750,000 5,000 1,500,000 0.50 (0.50–0.50)",
 		"floors": "floor-fsync – 65,536", "left-out": "plain, saturate, batch 100, round 2 it fell over", "promises": "plain",
 	} {
 		if !strings.Contains(rows[name], want) {

@@ -12,14 +12,15 @@ import (
 
 // Figures that limits speak of: medians over the rounds, but for the sums over all runs.
 const (
-	cpuRatio     = "cpu-ratio"           // of a peer: its CPU an event by the gateway's
-	floorRatio   = "floor-ratio"         // the gateway's CPU an event by that of its floors together
-	floorAtRate  = "floor-ratio-at-rate" // the same by floors at the gateway's own rate
-	journalReach = "journal-reach"       // the journal's events a second by a million, or by 80 % of what the disk permits where that is less
-	missing      = "missing"             // acknowledged and not in the log, over all runs
-	madeUp       = "made-up"             // in the log and never sent, over all runs
-	doubled      = "duplicated"          // over all runs
-	refusedFound = "refused-found"       // refused and in the log, over all runs
+	cpuRatio       = "cpu-ratio"            // of a peer: its CPU an event by the gateway's
+	floorRatio     = "floor-ratio"          // the gateway's CPU an event by that of its floors together
+	floorByKafkaGo = "floor-ratio-kafka-go" // the same by the floor that produces by kafka-go
+	floorAtRate    = "floor-ratio-at-rate"  // the first by floors at the gateway's own rate
+	journalReach   = "journal-reach"        // the journal's events a second by a million, or by 80 % of what the disk permits where that is less
+	missing        = "missing"              // acknowledged and not in the log, over all runs
+	madeUp         = "made-up"              // in the log and never sent, over all runs
+	doubled        = "duplicated"           // over all runs
+	refusedFound   = "refused-found"        // refused and in the log, over all runs
 )
 
 // every is the name for all servers beside the gateway that keep what they are sent.
@@ -65,7 +66,7 @@ func (l *Limit) validate(peers []Peer) error {
 		return errors.New("it needs one of at_least and at_most")
 	case l.Batch <= 0:
 		return errors.New("it needs a batch")
-	case l.Figure == floorRatio || l.Figure == floorAtRate || l.Figure == journalReach:
+	case slices.Contains([]string{floorRatio, floorByKafkaGo, floorAtRate, journalReach}, l.Figure):
 		if l.Of != "" {
 			return errors.New("it is of the gateway alone")
 		}
@@ -136,7 +137,9 @@ func (r *Result) judge(l Limit) {
 	case cpuRatio:
 		s = r.CPURatio(Saturate, l.Of, l.Batch)
 	case floorRatio:
-		s = r.FloorRatio(l.Batch)
+		s = r.FloorRatio(FloorProduce, l.Batch)
+	case floorByKafkaGo:
+		s = r.FloorRatio(FloorKafkaGo, l.Batch)
 	case floorAtRate:
 		s = r.FloorRatioAtRate(l.Batch)
 	case journalReach:
@@ -161,7 +164,8 @@ func (r *Result) whyNot(l Limit) string {
 		return "no requests of this size were sent"
 	}
 	needed := map[string][]string{
-		cpuRatio: {l.Of}, floorRatio: {FloorHTTP, FloorProduce}, floorAtRate: {FloorHTTP, FloorProduce}, journalReach: {TollgateJournal, FloorFsync},
+		cpuRatio: {l.Of}, journalReach: {TollgateJournal, FloorFsync},
+		floorRatio: {FloorHTTP, FloorProduce}, floorByKafkaGo: {FloorHTTP, FloorKafkaGo}, floorAtRate: {FloorHTTP, FloorProduce},
 	}[l.Figure]
 	for _, name := range needed {
 		i := slices.IndexFunc(r.Entrants, func(e Entrant) bool { return e.Name == name })

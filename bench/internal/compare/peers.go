@@ -32,6 +32,7 @@ const (
 	TollgateJournal = "tollgate-journal" // on its own disk
 	FloorHTTP       = "floor-http"       // reads requests, answers, and keeps nothing
 	FloorProduce    = "floor-produce"    // produces batches that were prepared
+	FloorKafkaGo    = "floor-kafka-go"   // the same by kafka-go's own call for it
 	FloorFsync      = "floor-fsync"      // writes and syncs groups of bytes
 	floors          = "floor-"
 )

@@ -211,7 +211,7 @@ func (r *Result) paired(pass string, batch int, f func(runs []*Run) float64, ent
 
 // passOf: the floors that make their own load do it in a pass of their own.
 func passOf(pass, entrant string) string {
-	if entrant == FloorProduce || entrant == FloorFsync {
+	if entrant == FloorProduce || entrant == FloorKafkaGo || entrant == FloorFsync {
 		return Work
 	}
 	return pass
@@ -223,9 +223,9 @@ func (r *Result) CPURatio(pass, entrant string, batch int) Spread {
 }
 
 // FloorRatio is the gateway's CPU an event by that of the floors which do the same with nothing between: reading
-// requests, and producing batches as large as the gateway's were.
-func (r *Result) FloorRatio(batch int) Spread {
-	return r.paired(Saturate, batch, func(of []*Run) float64 { return of[0].CPU / (of[1].CPU + of[2].CPU) }, Tollgate, FloorHTTP, FloorProduce)
+// requests, and producing batches as large as the gateway's were, by FloorProduce or FloorKafkaGo.
+func (r *Result) FloorRatio(produce string, batch int) Spread {
+	return r.paired(Saturate, batch, func(of []*Run) float64 { return of[0].CPU / (of[1].CPU + of[2].CPU) }, Tollgate, FloorHTTP, produce)
 }
 
 // FloorRatioAtRate is the same with floors that do as much in a second as the gateway did in that round. A server that

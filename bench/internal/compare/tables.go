@@ -96,19 +96,19 @@ func (r *Result) brokerKill() tables.Table {
 func (r *Result) gatewayFloors() tables.Table {
 	t := tables.Table{
 		Name: "gateway-floors", Title: "CPU µs an event of tollgate, by what reading requests and producing its batches cost alone",
-		Columns: []string{"events a request", "tollgate", FloorHTTP, FloorProduce, "batch bytes", "ratio (range)", "at its rate: " + FloorHTTP, FloorProduce, "ratio (range)"},
+		Columns: []string{"events a request", "tollgate", FloorHTTP, FloorKafkaGo, "ratio (range)", FloorProduce, "ratio (range)", "at its rate: " + FloorHTTP, FloorProduce, "ratio (range)"},
 	}
 	for _, b := range r.Setup.Batches {
-		s := r.FloorRatio(b)
+		s := r.FloorRatio(FloorProduce, b)
 		if s.Rounds == 0 {
 			continue
 		}
 		cpu := func(pass, entrant string) string {
 			return tables.Figure(over(r.runs(pass, entrant, b), func(r *Run) float64 { return r.CPU }).Median)
 		}
-		size := over(r.runs(Saturate, Tollgate, b), func(r *Run) float64 { return float64(r.BatchBytes) })
 		t.Rows = append(t.Rows, []string{
-			strconv.Itoa(b), cpu(Saturate, Tollgate), cpu(Saturate, FloorHTTP), cpu(Work, FloorProduce), tables.Figure(size.Median), ratioText(s),
+			strconv.Itoa(b), cpu(Saturate, Tollgate), cpu(Saturate, FloorHTTP),
+			cpu(Work, FloorKafkaGo), ratioText(r.FloorRatio(FloorKafkaGo, b)), cpu(Work, FloorProduce), ratioText(s),
 			cpu(AtRate, FloorHTTP), cpu(AtRate, FloorProduce), ratioText(r.FloorRatioAtRate(b)),
 		})
 	}

@@ -4,9 +4,10 @@
 //
 // Every partition that the keys of 8 meters lead to has one batch of about PEER_BATCH_BYTES. One connection sends all of
 // them in one request, and the next when it is answered: a batch in flight a partition. All these partitions have to be
-// led by the broker that is named. A topic gets 300 to 700 MB a second: it wants a limit to what it keeps.
+// led by the broker that is named. With the argument kafka-go that client sends the same batches, with all that it does by
+// itself: a program that is written with it has this floor, and not the other. A topic gets 300 to 700 MB a second: it wants a limit to what it keeps.
 //
-//	PEER_KAFKA=127.0.0.1:19092 PEER_TOPIC=usage PEER_SECONDS=10 PEER_BATCH_BYTES=262144 produce
+//	PEER_KAFKA=127.0.0.1:19092 PEER_TOPIC=usage PEER_SECONDS=10 PEER_BATCH_BYTES=262144 produce [kafka-go]
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -28,6 +30,8 @@ const (
 	meters     = 8
 	prepareMax = 30 * time.Second
 	answerMax  = 30 * time.Second
+
+	byLibrary = "kafka-go"
 )
 
 func main() {
@@ -37,6 +41,10 @@ func main() {
 }
 
 func run() error {
+	client := strings.Join(os.Args[1:], " ")
+	if client != "" && client != byLibrary {
+		return fmt.Errorf("there is no client %q: give %s, or nothing for the leanest", client, byLibrary)
+	}
 	settings, err := report.Read()
 	if err != nil {
 		return err
@@ -45,6 +53,15 @@ func run() error {
 	batches, err := prepare(broker, topic, settings.BatchBytes)
 	if err != nil {
 		return err
+	}
+	if client == byLibrary {
+		library := newLibrary(broker, topic, batches)
+		meter := report.Begin()
+		records, bytes, err := library.sendFor(settings.For, settings.Rate)
+		if err != nil {
+			return err
+		}
+		return meter.Print(os.Stdout, report.Line{Records: records, Bytes: bytes})
 	}
 	conn, err := net.Dial("tcp", broker)
 	if err != nil {

@@ -90,6 +90,29 @@ func TestTheRequestIsOneThatABrokerReads(t *testing.T) {
 	}
 }
 
+func TestTheLibrarySendsTheBatchAsItIsRenewed(t *testing.T) {
+	b := newTestBatch(t, 4096)
+	length := len(b.bytes)
+	set := newLibrary("127.0.0.1:9", "usage", []*batch{b}).lines[0].set
+	b.sequence = 17
+	b.renew()
+	if n := binary.BigEndian.Uint32(set); int(n) != length || len(set) != 4+length {
+		t.Errorf("a record set of %d bytes says %d, and the batch has %d", len(set), n, length)
+	}
+	if !bytes.Equal(set[4:], b.bytes) || binary.BigEndian.Uint32(set[4+sequenceAt:]) != 17 {
+		t.Error("the record set does not hold the batch that was renewed")
+	}
+}
+
+func TestTheLibraryEndsAtTheFirstError(t *testing.T) {
+	one, two := newTestBatch(t, 4096), newTestBatch(t, 4096)
+	l := newLibrary("127.0.0.1:9", "usage", []*batch{one, two}) // nobody listens there
+	l.client.Timeout = time.Second
+	if records, bytes, err := l.sendFor(time.Hour, 0); err == nil || records != 0 || bytes != 0 {
+		t.Errorf("%d records, %d bytes, %v", records, bytes, err)
+	}
+}
+
 func checkRecord(t *testing.T, r *protocol.Record) {
 	t.Helper()
 	key, errKey := protocol.ReadAll(r.Key)
