@@ -23,6 +23,7 @@ var rooms = map[string]room{
 	"internal/lint":       {layer: 0},
 	"internal/metrics":    {layer: 0, third: []string{"github.com/prometheus/"}},
 	"internal/vfs":        {layer: 0, third: []string{"golang.org/x/sys/"}},
+	"internal/socket":     {layer: 0},
 	"internal/rowstore":   {layer: 0, third: []string{"github.com/cockroachdb/pebble/v2"}},
 	// Disks and tables that fail, for the tests of what has a rowstore.
 	"internal/rowstore/baddisk": {layer: 0, third: []string{"github.com/cockroachdb/pebble/v2"}},
@@ -36,7 +37,7 @@ var rooms = map[string]room{
 	"pkg/dedup":     {layer: 1, ours: []string{"internal/vfs"}},
 
 	"pkg/commitlog/journal":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/vfs", "internal/metrics"}},
-	"pkg/commitlog/kafkalog": {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/metrics"}, third: []string{"github.com/segmentio/kafka-go"}},
+	"pkg/commitlog/kafkalog": {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch", "internal/metrics", "internal/socket"}, third: []string{"github.com/segmentio/kafka-go"}},
 	"pkg/commitlog/follow":   {layer: 2, pure: true, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
 	"pkg/commitlog/propose":  {layer: 2, pure: true, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
 	"pkg/commitlog/logtest":  {layer: 2, ours: []string{"pkg/commitlog", "pkg/recordbatch"}},
@@ -72,7 +73,7 @@ var rooms = map[string]room{
 	},
 	"pkg/httpd": {
 		layer: 5,
-		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "pkg/control", "pkg/opened", "pkg/usage", "pkg/thinevent", "pkg/webhook", "internal/metrics"},
+		ours:  []string{"pkg/stripe", "pkg/auth", "pkg/meterevent", "pkg/ingest", "pkg/control", "pkg/opened", "pkg/usage", "pkg/thinevent", "pkg/webhook", "internal/metrics", "internal/socket"},
 		third: []string{"github.com/valyala/fasthttp", "github.com/klauspost/compress"},
 	},
 
@@ -94,6 +95,7 @@ var fences = []struct{ prefix, why string }{
 	{"tollgate/pkg/", "imports go down only, along the table in docs/ARCHITECTURE.md"},
 	{"tollgate/internal/metrics", "a room without I/O has nothing to report at 3 a.m. that its caller can not count"},
 	{"tollgate/internal/rowstore", "a store is a cache of the log that its room can lose; what must not be lost goes into the log"},
+	{"tollgate/internal/socket", "it is for sockets with thousands of requests a second: httpd's and kafkalog's"},
 	{"tollgate/internal/vfs", "only journal, index and state write files, so that crashes are simulated where it matters"},
 	{"tollgate/test/", "test/ drives the binary from outside; a room's own tests live beside it"},
 	{"tollgate/bench", "bench/ drives the binary from outside"},

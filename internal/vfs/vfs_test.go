@@ -258,7 +258,7 @@ func TestWhatIsForgottenIsNotInMemoryAndReadsAsBefore(t *testing.T) {
 		var stat unix.Cachestat_t
 		err = unix.Cachestat(uint(open.Fd()), &unix.CachestatRange{Len: uint64(len(want))}, &stat, 0)
 		if errors.Is(err, unix.ENOSYS) {
-			t.Skip("this Linux is older than 6.5 and does not tell what is in memory")
+			t.Skip("SKIPPED: this Linux is older than 6.5 and does not tell what is in memory")
 		}
 		must(t, err)
 		return int(stat.Cache)
@@ -268,7 +268,7 @@ func TestWhatIsForgottenIsNotInMemoryAndReadsAsBefore(t *testing.T) {
 	var fs unix.Statfs_t
 	must(t, unix.Statfs(dir, &fs))
 	if fs.Type == unix.TMPFS_MAGIC {
-		t.Skip("the folder for temporary files is memory, and nothing else")
+		t.Skip("SKIPPED: the folder for temporary files is memory, and nothing else")
 	}
 	if after := cached(); before != 2*half/page || after != half/page {
 		t.Errorf("%d pages in memory, and then %d; want all of %d, and then half of them", before, after, 2*half/page)

@@ -2,12 +2,11 @@ package httpd
 
 import (
 	"errors"
-	"io"
-	"net"
 	"sync"
 	"syscall"
 
 	"tollgate/internal/invariants"
+	"tollgate/internal/socket"
 )
 
 // Connections do not own what they read into: a buffer is taken when bytes have arrived, and given back when the request
@@ -75,35 +74,22 @@ func (c *conn) enlarge() {
 	c.from, c.buf, c.in = from, buf, *buf
 }
 
-// A socket is a plain TCP connection that is read without a buffer being held while nothing is there to read.
-type socket struct {
-	raw  syscall.RawConn // nil when the connection is another kind
-	try  func(fd uintptr) bool
-	fail error // of the last try
-}
-
-// bind prepares the connection for reading without a buffer. What is wrapped around a TCP connection, TLS above all,
-// reads in its own way and holds a buffer while it waits.
+// bind prepares a plain TCP connection for reading without a buffer. What is wrapped around one, TLS above all, reads in its
+// own way and holds a buffer while it waits.
 func (c *conn) bind() {
-	tcp, ok := c.Conn.(*net.TCPConn)
-	if !ok {
-		return
+	if c.tcp = socket.Of(c.Conn); c.tcp != nil {
+		c.try = c.readOrWait // bound once: a closure a read would be an allocation
 	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return // closed already, as the first read will say
-	}
-	c.socket.raw, c.socket.try = raw, c.readOrWait // bound once: a closure a read would be an allocation
 }
 
 // fill waits for bytes and appends them to in[:w]. While a socket waits for a request's first bytes it holds no
 // buffer.
 func (c *conn) fill() error {
-	if c.buf == nil && c.socket.raw != nil {
-		if err := c.socket.raw.Read(c.socket.try); err != nil {
+	if c.buf == nil && c.tcp != nil {
+		if err := c.tcp.Await(c.try); err != nil {
 			return err // its deadline, or it was closed
 		}
-		return c.socket.fail
+		return c.tried
 	}
 	if c.buf == nil {
 		c.take()
@@ -113,7 +99,7 @@ func (c *conn) fill() error {
 
 // more appends what arrives next to in[:w], up to an end.
 func (c *conn) more(end int) error {
-	n, err := c.Conn.Read(c.in[c.w:end])
+	n, err := c.receive(c.in[c.w:end])
 	c.w += n
 	if n > 0 {
 		return nil
@@ -121,27 +107,27 @@ func (c *conn) more(end int) error {
 	return err
 }
 
+func (c *conn) receive(p []byte) (int, error) {
+	if c.tcp != nil {
+		return c.tcp.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *conn) transmit(p []byte) (int, error) {
+	if c.tcp != nil {
+		return c.tcp.Write(p)
+	}
+	return c.Conn.Write(p)
+}
+
 // readOrWait is what the runtime's poller calls, on the connection's own goroutine, until it returns true; false has it
 // wait for the socket. It is net.Conn's Read with a buffer that is only kept when there is something in it.
 func (c *conn) readOrWait(fd uintptr) bool {
 	c.take()
-	for {
-		n, err := syscall.Read(int(fd), c.in)
-		switch {
-		case n > 0:
-			c.w, c.socket.fail = n, nil
-			return true
-		case n == 0 && err == nil:
-			c.socket.fail = io.EOF
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case errors.Is(err, syscall.EAGAIN):
-			c.giveBack()
-			return false
-		default:
-			c.socket.fail = err
-		}
-		c.giveBack()
+	if c.w, c.tried = socket.Read(fd, c.in); c.tried == nil {
 		return true
 	}
+	c.giveBack()
+	return !errors.Is(c.tried, syscall.EAGAIN)
 }

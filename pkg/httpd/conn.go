@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tollgate/internal/socket"
 	"tollgate/pkg/stripe"
 )
 
@@ -34,7 +35,9 @@ type conn struct {
 	srv *Server
 	ip  netip.Addr
 
-	socket  socket
+	tcp     *socket.Socket             // nil when the connection is another kind
+	try     func(fd uintptr) (ok bool) // readOrWait
+	tried   error                      // of the last try
 	wire    wire
 	from    *bufferPool // where buf is from
 	buf     *[]byte     // nil while nothing is being read
@@ -222,7 +225,7 @@ func (c *conn) readBody(p []byte) (int, error) {
 	for {
 		if c.r == c.w {
 			if c.readsThrough(p) {
-				n, err := c.Conn.Read(p[:min(int64(len(p)), c.wire.left)])
+				n, err := c.receive(p[:min(int64(len(p)), c.wire.left)])
 				if n == 0 && err != nil {
 					return c.ended(p, false, err)
 				}
@@ -356,7 +359,7 @@ func (c *conn) endBody() {
 // Write implements net.Conn for the library.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mark(phaseWrite)
-	n, err := c.Conn.Write(p)
+	n, err := c.transmit(p)
 	c.mark(phaseHandler)
 	return n, err
 }

