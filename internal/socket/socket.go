@@ -100,6 +100,18 @@ func Read(fd uintptr, p []byte) (int, error) {
 	}
 }
 
+// HungUp tells whether the other side has ended the connection, as far as the kernel knows, on which nothing is read
+// meanwhile and nothing is to come. What has come stays to be read.
+func (s *Socket) HungUp() bool {
+	gone := false
+	err := s.raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		gone = errno == 0 && n == 0 || errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR
+	})
+	return gone || err != nil
+}
+
 // vectorsMax is Linux's IOV_MAX: the most pieces of one call.
 const vectorsMax = 1024
 

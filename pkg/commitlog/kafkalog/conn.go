@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"syscall"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -24,7 +23,8 @@ import (
 // whether a request reached the socket, leaders are known up to six seconds too late, and a refused password reads
 // "topic not found". Here a round trip that has returned is over, and written says whether it can have been heard.
 type conn struct {
-	raw      net.Conn // the socket; closing it ends whatever is going on, and never blocks as closing TLS may
+	raw      net.Conn       // the socket; closing it ends whatever is going on, and never blocks as closing TLS may
+	socket   *socket.Socket // the same; nil when it is not of the kernel
 	kafka    *protocol.Conn
 	counting *countingConn
 	address  string
@@ -111,8 +111,8 @@ func (d *dialer) connect(ctx context.Context, address string) (*conn, error) {
 }
 
 func (d *dialer) introduce(ctx context.Context, raw net.Conn, address string) (*conn, error) {
-	c := &conn{raw: raw, address: address, clientID: d.clientID}
-	stream := raw
+	c := &conn{raw: raw, socket: socket.Of(raw), address: address, clientID: d.clientID}
+	c.counting = &countingConn{Conn: raw, plain: c.socket}
 	if d.tls != nil {
 		config := d.tls
 		if config.ServerName == "" {
@@ -123,9 +123,8 @@ func (d *dialer) introduce(ctx context.Context, raw net.Conn, address string) (*
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("TLS: %w", err)
 		}
-		stream = secure
+		c.counting = &countingConn{Conn: secure}
 	}
-	c.counting = &countingConn{Conn: stream, plain: socket.Of(stream)}
 	c.kafka = protocol.NewConn(c.counting, d.clientID)
 	if err := c.negotiate(); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -215,22 +214,7 @@ func (c *conn) roundTrip(request protocol.Message, timeout time.Duration) (answe
 // hungUp tells whether the broker has ended a connection on which nothing is under way, as far as the kernel knows: a
 // request that is written to such a one could not be told from one that was heard and not answered.
 func (c *conn) hungUp() bool {
-	socket, ok := c.raw.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	access, err := socket.SyscallConn()
-	if err != nil {
-		return true
-	}
-	gone := false
-	err = access.Read(func(fd uintptr) bool {
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		gone = err == nil && n == 0 || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
-		return true
-	})
-	return gone || err != nil
+	return c.socket != nil && c.socket.HungUp()
 }
 
 func (c *conn) close() {

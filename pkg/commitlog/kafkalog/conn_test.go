@@ -21,7 +21,7 @@ func TestAConnectionThatTheBrokerEndedIsNoticedBeforeItIsWrittenTo(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &conn{raw: raw}
+	c := &conn{raw: raw, socket: socket.Of(raw)}
 	if c.hungUp() {
 		t.Error("a connection that is idle is said to have ended")
 	}
