@@ -176,6 +176,30 @@ func TestAwaitTriesWhenThereIsSomething(t *testing.T) {
 	}
 }
 
+func TestAnEndThatNobodyReadsIsSeen(t *testing.T) {
+	s, near, far := pair(t)
+	near.SetDeadline(time.Now().Add(-time.Second)) // of an earlier call
+	if s.HungUp() {
+		t.Error("an idle connection is said to have ended")
+	}
+	far.Write([]byte("x"))
+	far.Close()
+	near.SetDeadline(time.Time{})
+	var b [2]byte
+	if n, err := s.Read(b[:]); n != 1 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	for end := time.Now().Add(5 * time.Second); !s.HungUp(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the end of a connection goes unnoticed")
+		}
+	}
+	near.Close()
+	if !s.HungUp() {
+		t.Error("a connection that we have closed is said to be there")
+	}
+}
+
 func TestOnlyPlainConnectionsAreSockets(t *testing.T) {
 	_, near, _ := pair(t)
 	if Of(tls.Client(near, &tls.Config{})) != nil {

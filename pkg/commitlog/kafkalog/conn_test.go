@@ -4,6 +4,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"tollgate/internal/socket"
 )
 
 func TestAConnectionThatTheBrokerEndedIsNoticedBeforeItIsWrittenTo(t *testing.T) {
