@@ -23,10 +23,10 @@
 //	0          position            end
 //	├─ durable ──┼─ syncing ─┼─ written ─┤
 //
-// After a group is acknowledged, disk space is reserved for
-// the next ones behind the end of the file, whose size stays that of its batches: see type ahead. Another goroutine, the
-// janitor, removes what retention no longer keeps, and takes superseded records out of topics that are compacted: see type
-// compaction. Readers have file handles of their own, and see only what is durable.
+// After a group is acknowledged, disk space is reserved for the next ones behind the end of the file, whose size stays that
+// of its batches (ahead.go), and what was read leaves the page cache (cache.go). Another goroutine, the janitor, removes what
+// retention no longer keeps, and takes superseded records out of topics that are compacted (compact.go). Readers have file
+// handles of their own, and see only what is durable.
 //
 // # What is assumed of the disk
 //
