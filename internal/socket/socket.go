@@ -3,6 +3,7 @@
 // monitor, which then looks every 20 µs whether one of them holds up a processor; under load that was a seventh of all the
 // gateway's CPU (docs/adr/0044-sockets-without-leave-of-the-scheduler.md).
 //
+// A write takes the processor for as long as it copies, which is until the send buffer is full: less than a millisecond.
 // Everything else is package net's: its poller does the waiting, its deadlines hold, Close ends what is under way, and errors
 // are *net.OpError.
 //
@@ -31,8 +32,7 @@ type Socket struct {
 	read    int
 	readErr error
 
-	from     [][]byte
-	skip     int // bytes of from[0] that are written
+	from     [][]byte // what is left
 	one      [1][]byte
 	vectors  []syscall.Iovec
 	written  int64
@@ -42,7 +42,7 @@ type Socket struct {
 	tryRead, tryWrite func(fd uintptr) (done bool)
 }
 
-// Of returns the connection as a Socket; nil when it is something else, TLS above all.
+// Of returns the connection as a Socket; nil when it is anything else than a *net.TCPConn, TLS above all.
 func Of(c net.Conn) *Socket {
 	conn, ok := c.(*net.TCPConn)
 	if !ok {
@@ -59,7 +59,7 @@ func Of(c net.Conn) *Socket {
 
 // Await calls try, which reads from fd by Read, when there may be something to read, until it returns true. The error is that
 // there is no waiting any more: a deadline, or Close.
-func (s *Socket) Await(try func(fd uintptr) (done bool)) error { return s.raw.Read(try) }
+func (s *Socket) Await(try func(fd uintptr) (done bool)) error { return named("read", s.raw.Read(try)) }
 
 // Read is io.Reader's.
 func (s *Socket) Read(p []byte) (int, error) {
@@ -67,7 +67,7 @@ func (s *Socket) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	s.into, s.read, s.readErr = p, 0, nil
-	err := s.raw.Read(s.tryRead)
+	err := s.Await(s.tryRead)
 	s.into = nil
 	switch {
 	case err != nil:
@@ -87,21 +87,21 @@ func (s *Socket) readOnce(fd uintptr) bool {
 // there, or another syscall.Errno.
 func Read(fd uintptr, p []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, err := read(fd, p)
 		switch {
-		case errno == syscall.EINTR:
-		case errno != 0:
-			return 0, errno
+		case err == syscall.EINTR:
+		case err != nil:
+			return 0, err
 		case n == 0:
 			return 0, io.EOF
 		default:
-			return int(n), nil
+			return n, nil
 		}
 	}
 }
 
-// HungUp tells whether the other side has ended the connection, as far as the kernel knows, on which nothing is read
-// meanwhile and nothing is to come. What has come stays to be read.
+// HungUp tells whether the other side has ended the connection, as far as the kernel knows; false while there is something to
+// read. It is not for while somebody reads.
 func (s *Socket) HungUp() bool {
 	gone := false
 	err := s.raw.Control(func(fd uintptr) {
@@ -112,7 +112,7 @@ func (s *Socket) HungUp() bool {
 	return gone || err != nil
 }
 
-// vectorsMax is Linux's IOV_MAX: the most pieces of one call.
+// vectorsMax is Linux's IOV_MAX: the most buffers of one call.
 const vectorsMax = 1024
 
 // Write is io.Writer's.
@@ -123,11 +123,14 @@ func (s *Socket) Write(p []byte) (int, error) {
 	return int(n), err
 }
 
-// WriteBuffers writes the buffers one behind the other, in as few calls as possible. After an error n bytes of them were
-// written.
+// WriteBuffers writes the buffers one behind the other, in as few calls as possible. The slice is used up. After an error n
+// bytes of them were written.
 func (s *Socket) WriteBuffers(buffers [][]byte) (n int64, err error) {
-	s.from, s.skip, s.written, s.writeErr = buffers, 0, 0, nil
-	err = s.raw.Write(s.tryWrite)
+	if room := min(len(buffers), vectorsMax); cap(s.vectors) < room {
+		s.vectors = make([]syscall.Iovec, room)
+	}
+	s.from, s.written, s.writeErr = buffers, 0, nil
+	err = named("write", s.raw.Write(s.tryWrite))
 	s.from = nil
 	if err == nil && s.writeErr != nil {
 		err = s.describe("write", s.writeErr)
@@ -137,50 +140,36 @@ func (s *Socket) WriteBuffers(buffers [][]byte) (n int64, err error) {
 
 // writeOn writes until all is written, or the socket takes no more for now.
 func (s *Socket) writeOn(fd uintptr) bool {
-	for {
-		for len(s.from) > 0 && s.skip >= len(s.from[0]) {
-			s.skip -= len(s.from[0])
+	for n := 0; ; {
+		for len(s.from) > 0 && n >= len(s.from[0]) {
+			n -= len(s.from[0])
 			s.from = s.from[1:]
 		}
 		if len(s.from) == 0 {
 			return true
 		}
-		n, errno := s.writeSome(fd)
-		switch errno {
-		case 0:
+		s.from[0] = s.from[0][n:]
+		var err error
+		n, err = write(fd, s.from[:min(len(s.from), vectorsMax)], s.vectors[:cap(s.vectors)])
+		switch err {
+		case nil:
 			s.written += int64(n)
-			s.skip += n
 		case syscall.EINTR:
 		case syscall.EAGAIN:
 			return false
 		default:
-			s.writeErr = errno
+			s.writeErr = err
 			return true
 		}
 	}
 }
 
-// writeSome makes one call for what is left, from[0] being left from skip on.
-func (s *Socket) writeSome(fd uintptr) (int, syscall.Errno) {
-	rest := s.from[0][s.skip:]
-	if len(s.from) == 1 {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
-		return int(n), errno
+// named gives an error of the poller the operation's name; package net calls it raw-read.
+func named(op string, err error) error {
+	if said, ok := err.(*net.OpError); ok {
+		said.Op = op
 	}
-	v := append(s.vectors[:0], vector(rest))
-	for _, b := range s.from[1:min(len(s.from), vectorsMax)] {
-		v = append(v, vector(b))
-	}
-	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(unsafe.SliceData(v))), uintptr(len(v)))
-	clear(v)
-	s.vectors = v
-	return int(n), errno
-}
-
-func vector(b []byte) syscall.Iovec {
-	v := syscall.Iovec{Base: unsafe.SliceData(b)}
-	v.SetLen(len(b))
-	return v
+	return err
 }
 
 // describe gives an error of a system call the form that package net gives it.

@@ -57,7 +57,6 @@ func TestWhatIsWrittenArrivesInOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, near, far := pair(t)
 			want := slices.Concat(buffers...)
-			given := slices.Clone(buffers)
 			go func() {
 				n, err := s.WriteBuffers(buffers)
 				if err != nil || n != int64(len(want)) {
@@ -69,11 +68,6 @@ func TestWhatIsWrittenArrivesInOrder(t *testing.T) {
 			got, err := io.ReadAll(far)
 			if err != nil || !bytes.Equal(got, want) {
 				t.Fatalf("%d bytes of %d arrived, or others; %v", len(got), len(want), err)
-			}
-			for i := range given {
-				if !bytes.Equal(given[i], buffers[i]) {
-					t.Fatal("the caller's slice was changed")
-				}
 			}
 		})
 	}
@@ -119,7 +113,8 @@ func TestDeadlinesAndCloseEndWhatIsUnderWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, near, _ := pair(t)
 			near.SetDeadline(time.Now().Add(5 * time.Millisecond))
-			if err := call(s); !errors.Is(err, os.ErrDeadlineExceeded) {
+			var op *net.OpError
+			if err := call(s); !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &op) || op.Op != name {
 				t.Errorf("after its deadline: %v", err)
 			}
 			near.SetDeadline(time.Time{})
@@ -163,11 +158,13 @@ func TestAWriteThatFailsTellsHowMuchWasWritten(t *testing.T) {
 func TestAwaitTriesWhenThereIsSomething(t *testing.T) {
 	s, _, far := pair(t)
 	tries, got := 0, ""
-	time.AfterFunc(5*time.Millisecond, func() { far.Write([]byte("x")) })
 	err := s.Await(func(fd uintptr) bool {
 		tries++
 		var b [4]byte
 		n, err := Read(fd, b[:])
+		if tries == 1 {
+			far.Write([]byte("x"))
+		}
 		got = string(b[:n])
 		return err != syscall.EAGAIN
 	})
@@ -214,10 +211,10 @@ func TestOnlyPlainConnectionsAreSockets(t *testing.T) {
 func TestNothingIsAllocated(t *testing.T) {
 	s, _, far := pair(t)
 	back := Of(far)
-	message, buf := make([]byte, 100), make([]byte, 1000)
-	buffers := [][]byte{message, message, message}
+	message, buf, buffers := make([]byte, 100), make([]byte, 1000), make([][]byte, 3)
 	if n := testing.AllocsPerRun(100, func() {
 		s.Write(message)
+		buffers[0], buffers[1], buffers[2] = message, message, message
 		s.WriteBuffers(buffers)
 		for got := 0; got < 400; {
 			n, err := back.Read(buf)

@@ -113,8 +113,11 @@ func (h *memHandle) Preallocate(offset, length int64) error {
 func (h *memHandle) Forget(offset, length int64) {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
+	if h.closed {
+		return
+	}
 	for s := range h.f.dirty {
-		if from := s * sectorBytes; !h.closed && from >= offset && from+sectorBytes <= offset+length {
+		if from := s * sectorBytes; from >= offset && from+sectorBytes <= offset+length {
 			panic(fmt.Sprintf("BUG: vfs: %s is to be forgotten from %d to %d, where it is not durable", h.path, offset, offset+length))
 		}
 	}

@@ -104,7 +104,11 @@ func (r *Result) gatewayFloors() tables.Table {
 			continue
 		}
 		cpu := func(pass, entrant string) string {
-			return tables.Figure(over(r.runs(pass, entrant, b), func(r *Run) float64 { return r.CPU }).Median)
+			s := over(r.runs(pass, entrant, b), func(r *Run) float64 { return r.CPU })
+			if s.Rounds == 0 {
+				return "–"
+			}
+			return tables.Figure(s.Median)
 		}
 		t.Rows = append(t.Rows, []string{
 			strconv.Itoa(b), cpu(Saturate, Tollgate), cpu(Saturate, FloorHTTP),

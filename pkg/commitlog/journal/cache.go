@@ -1,13 +1,15 @@
 package journal
 
-// What of a partition stays in the system's page cache: the newest Config.CachedBytes, and everything behind the slowest
-// reader that has a file open. The rest goes as soon as it is durable and read, and its pages are used for what is written
-// next. Left alone they would fill the memory, which then has nothing better to hold than bytes that nobody is going to
-// read, and every write would begin by finding pages for it. On a virtual machine, whose host takes back what has been free for a
-// while, that took longer than all else that the journal does.
+// What of a partition stays in the system's page cache: the newest Config.CachedBytes of the active segment, and everything
+// behind the slowest reader that has a file open. The rest goes as soon as it is durable and read, and its pages are used for
+// what is written next. Left alone they would fill the memory, which then holds bytes that hardly anybody is going to
+// read, and every write would begin by finding pages for it: docs/adr/0043-what-is-read-leaves-the-page-cache.md has the figures.
 //
 //	0              forgotten         position - CachedBytes      position
 //	├── not in memory ──┼─ read by all ───┼────── in memory ────────┤
+//
+// It is best effort. What a reader leaves unread that closes in the middle of a segment, and what compaction, retention and
+// recovery have read, stays until the system wants the room.
 
 // forget lets the system drop what nobody needs of the active segment any more. It is the committer's.
 func (p *partition) forget() {
@@ -22,10 +24,11 @@ func (p *partition) forget() {
 	}
 }
 
-// forgetRest is forget for a segment that is being closed. Where a reader is still in it, that one forgets it later.
+// forgetRest is forget for a segment behind which another one begins. What a reader in it has not read, that one forgets
+// when it leaves.
 func (p *partition) forgetRest() {
-	if p.readByAll() == p.position {
-		p.file.Forget(p.forgotten, p.position-p.forgotten)
+	if to := p.readByAll(); p.file != nil && to > p.forgotten {
+		p.file.Forget(p.forgotten, to-p.forgotten)
 	}
 }
 

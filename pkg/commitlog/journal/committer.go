@@ -74,7 +74,7 @@ func (j *Journal) turn() bool {
 	j.hurried = 0
 	j.tell()
 	j.reserveAhead()
-	for _, p := range j.touched {
+	for _, p := range j.partitions {
 		p.forget()
 	}
 	j.lookAfter()

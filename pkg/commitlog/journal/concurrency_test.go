@@ -154,7 +154,7 @@ func TestTheJournalWorksOnARealDisk(t *testing.T) {
 // TestManyWritersAndReadersAtOnce is for the race detector: writers, readers that follow, and retention.
 func TestManyWritersAndReadersAtOnce(t *testing.T) {
 	cfg := config(vfs.NewMem(5), "journal")
-	cfg.SegmentBytes, cfg.BatchBytesMax = 16<<10, 4<<10
+	cfg.SegmentBytes, cfg.BatchBytesMax, cfg.CachedBytes = 16<<10, 4<<10, 4<<10
 	j := mustOpen(t, cfg)
 	j.behindBytes = 1
 	const writers, each = 8, 100

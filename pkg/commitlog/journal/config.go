@@ -26,8 +26,8 @@ type Config struct {
 	// ReserveBytes of free disk are left alone: below it appends are refused. Default: 1/16 of the file system, at
 	// most 64 MiB. It must be larger than what others may write there between two looks, 100 ms apart.
 	ReserveBytes int64
-	// CachedBytes of each partition's end are left in the system's page cache, and what a reader has not read yet; what is
-	// older is not, see cache.go. Default: 16 MiB.
+	// CachedBytes at the end of each partition's active segment are left in the system's page cache, and what a reader has not
+	// read yet; what is older is not, see cache.go. So Open reads most of the last segment from the disk. Default: 16 MiB.
 	CachedBytes int64
 	// BatchBytesMax is the largest batch taken. Default: 4 MiB. At most 64 MiB and SegmentBytes.
 	BatchBytesMax int

@@ -246,6 +246,7 @@ func (p *partition) notifyLocked() {
 // segment to write to until it succeeds: once the next one's name may be in the directory, nothing behind its base
 // counts in this one.
 func (p *partition) roll() error {
+	p.forgetRest()
 	p.seal()
 	return p.begin()
 }
@@ -255,7 +256,6 @@ func (p *partition) seal() {
 	if err := p.giveBack(); err != nil {
 		p.cfg.Notify(Notice{What: LeftBehind, File: p.active.path, Err: err})
 	}
-	p.forgetRest()
 	p.drop()
 }
 

@@ -13,8 +13,8 @@ import (
 	"tollgate/pkg/recordbatch"
 )
 
-// reader is a commitlog.Reader of one partition. It has its own file handle, so that neither the committer nor
-// retention know of it.
+// reader is a commitlog.Reader of one partition. It has its own file handle, so that retention need not know of it; the
+// committer only knows how far it has read.
 type reader struct {
 	p        *partition
 	offset   int64 // of the next record

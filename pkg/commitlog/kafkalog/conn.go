@@ -24,7 +24,7 @@ import (
 // "topic not found". Here a round trip that has returned is over, and written says whether it can have been heard.
 type conn struct {
 	raw      net.Conn       // the socket; closing it ends whatever is going on, and never blocks as closing TLS may
-	socket   *socket.Socket // the same; nil when it is not of the kernel
+	socket   *socket.Socket // the same; nil unless it is a *net.TCPConn
 	kafka    *protocol.Conn
 	counting *countingConn
 	address  string
@@ -53,13 +53,12 @@ func (c *countingConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-func (c *countingConn) Write(b []byte) (int, error) {
-	if c.plain == nil {
-		n, err := c.Conn.Write(b)
-		c.written += int64(n)
-		return n, err
+func (c *countingConn) Write(b []byte) (n int, err error) {
+	if c.plain != nil {
+		n, err = c.plain.Write(b)
+	} else {
+		n, err = c.Conn.Write(b)
 	}
-	n, err := c.plain.Write(b)
 	c.written += int64(n)
 	return n, err
 }
@@ -212,7 +211,8 @@ func (c *conn) roundTrip(request protocol.Message, timeout time.Duration) (answe
 }
 
 // hungUp tells whether the broker has ended a connection on which nothing is under way, as far as the kernel knows: a
-// request that is written to such a one could not be told from one that was heard and not answered.
+// request that is written to such a one could not be told from one that was heard and not answered. A path that broke without
+// a word while nothing was sent is not seen here but by TCP's keep-alive, or at the next request, which then is in doubt.
 func (c *conn) hungUp() bool {
 	return c.socket != nil && c.socket.HungUp()
 }

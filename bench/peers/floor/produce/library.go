@@ -35,14 +35,14 @@ func newLibrary(broker, topic string, batches []*batch) *library {
 	return l
 }
 
-// sendFor sends until the time is over, and ends when a batch is not taken, as a sender does; and at a rate likewise.
-func (l *library) sendFor(d time.Duration, rate float64) (records, bytes int64, err error) {
+// sendFor sends as fast as it goes until the time is over, and ends when a batch is not taken.
+func (l *library) sendFor(d time.Duration) (records, bytes int64, err error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	begin := time.Now()
+	end := time.Now().Add(d)
 	var all sync.WaitGroup
 	for i := range l.lines {
 		all.Go(func() {
-			if err := l.send(ctx, &l.lines[i], begin, d, rate/float64(len(l.lines))); err != nil {
+			if err := l.send(ctx, &l.lines[i], end); err != nil {
 				cancel(err)
 			}
 		})
@@ -57,11 +57,8 @@ func (l *library) sendFor(d time.Duration, rate float64) (records, bytes int64, 
 	return records, bytes, err
 }
 
-func (l *library) send(ctx context.Context, p *line, begin time.Time, d time.Duration, rate float64) error {
-	for time.Since(begin) < d && ctx.Err() == nil {
-		if rate > 0 {
-			time.Sleep(time.Until(begin.Add(time.Duration(float64(p.sent) / rate * float64(time.Second)))))
-		}
+func (l *library) send(ctx context.Context, p *line, end time.Time) error {
+	for time.Now().Before(end) && ctx.Err() == nil {
 		p.renew()
 		answer, err := l.client.RawProduce(ctx, &kafka.RawProduceRequest{
 			Topic: l.topic, Partition: int(p.partition), RequiredAcks: kafka.RequireAll,

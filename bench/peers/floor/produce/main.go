@@ -4,14 +4,18 @@
 //
 // Every partition that the keys of 8 meters lead to has one batch of about PEER_BATCH_BYTES. One connection sends all of
 // them in one request, and the next when it is answered: a batch in flight a partition. All these partitions have to be
-// led by the broker that is named. With the argument kafka-go that client sends the same batches, with all that it does by
-// itself: a program that is written with it has this floor, and not the other. A topic gets 300 to 700 MB a second: it wants a limit to what it keeps.
+// led by the broker that is named. A topic gets 300 to 700 MB a second: it wants a limit to what it keeps.
+//
+// With the argument kafka-go that library sends the same batches, by its call for batches that are encoded, with all that it does
+// around them. It is no lower bound, since who writes the requests too, as the gateway does, can be below it; it is what the
+// same work costs by the means at hand.
 //
 //	PEER_KAFKA=127.0.0.1:19092 PEER_TOPIC=usage PEER_SECONDS=10 PEER_BATCH_BYTES=262144 produce [kafka-go]
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"maps"
@@ -49,6 +53,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if client == byLibrary && settings.Rate > 0 {
+		return errors.New("PEER_RATE is for the leanest alone")
+	}
 	broker, topic := os.Getenv("PEER_KAFKA"), os.Getenv("PEER_TOPIC")
 	batches, err := prepare(broker, topic, settings.BatchBytes)
 	if err != nil {
@@ -57,7 +64,7 @@ func run() error {
 	if client == byLibrary {
 		library := newLibrary(broker, topic, batches)
 		meter := report.Begin()
-		records, bytes, err := library.sendFor(settings.For, settings.Rate)
+		records, bytes, err := library.sendFor(settings.For)
 		if err != nil {
 			return err
 		}

@@ -108,7 +108,7 @@ func TestTheLibraryEndsAtTheFirstError(t *testing.T) {
 	one, two := newTestBatch(t, 4096), newTestBatch(t, 4096)
 	l := newLibrary("127.0.0.1:9", "usage", []*batch{one, two}) // nobody listens there
 	l.client.Timeout = time.Second
-	if records, bytes, err := l.sendFor(time.Hour, 0); err == nil || records != 0 || bytes != 0 {
+	if records, bytes, err := l.sendFor(time.Hour); err == nil || records != 0 || bytes != 0 {
 		t.Errorf("%d records, %d bytes, %v", records, bytes, err)
 	}
 }
