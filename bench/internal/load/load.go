@@ -93,6 +93,7 @@ func Run(ctx context.Context, c Config, each func(Second)) (*Report, *ledger.Led
 	r.finish(report)
 	book := &ledger.Ledger{Run: c.Run}
 	for _, w := range r.workers {
+		w.client.close()
 		book.Lanes = append(book.Lanes, &w.lane)
 	}
 	return report, book, nil

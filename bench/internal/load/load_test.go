@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,13 +20,20 @@ import (
 // target answers like a gateway: sessions that last long, and streams as the test says.
 func target(t *testing.T, stream http.HandlerFunc) (url string, sessions *atomic.Int64) {
 	t.Helper()
+	return watchedTarget(t, stream, nil)
+}
+
+func watchedTarget(t *testing.T, stream http.HandlerFunc, state func(net.Conn, http.ConnState)) (url string, sessions *atomic.Int64) {
+	t.Helper()
 	sessions = new(atomic.Int64)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v2/billing/meter_event_session", func(w http.ResponseWriter, q *http.Request) {
 		fmt.Fprintf(w, `{"authentication_token":"token-%d","expires_at":"%s"}`, sessions.Add(1), time.Now().Add(time.Hour).Format(time.RFC3339))
 	})
 	mux.HandleFunc("POST /v2/billing/meter_event_stream", stream)
-	s := httptest.NewServer(mux)
+	s := httptest.NewUnstartedServer(mux)
+	s.Config.ConnState = state
+	s.Start()
 	t.Cleanup(s.Close)
 	return s.URL, sessions
 }
@@ -57,6 +65,22 @@ func TestARateIsMet(t *testing.T) {
 	}
 	if len(r.Errors) != 0 || r.Closed {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestConnectionsStayOpenToTheEnd(t *testing.T) {
+	var closed atomic.Int64
+	var late atomic.Bool
+	url, _ := watchedTarget(t, accept, func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed && !late.Load() {
+			closed.Add(1)
+		}
+	})
+	time.AfterFunc(400*time.Millisecond, func() { late.Store(true) })
+	// Five requests are due in half a second, and each is another connection's last one.
+	r, _ := runLoad(t, Config{Target: url, Rate: 100, Batch: 10, Connections: 10, Duration: 500 * time.Millisecond})
+	if r.Requests == 0 || closed.Load() > 0 {
+		t.Errorf("%d requests, and %d connections were closed before the end", r.Requests, closed.Load())
 	}
 }
 

@@ -41,8 +41,9 @@ func newWorker(r *run, number int, s *session) *worker {
 	}
 }
 
+// work sends what is due until the run is over. The connection stays open: one that is done early would be closed while
+// others are measured.
 func (w *worker) work(ctx context.Context) {
-	defer w.client.close()
 	for ctx.Err() == nil {
 		due, now := time.Time{}, time.Time{}
 		if w.session.schedule.open() {
