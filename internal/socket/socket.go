@@ -23,10 +23,11 @@ import (
 	"unsafe"
 )
 
-// A Socket is a plain TCP connection.
+// A Socket is a plain TCP connection: a net.Conn in whose place it may stand. Buffers go by WriteBuffers; net.Buffers would find
+// package net's own way.
 type Socket struct {
-	conn *net.TCPConn
-	raw  syscall.RawConn
+	*net.TCPConn
+	raw syscall.RawConn
 
 	into    []byte
 	read    int
@@ -52,7 +53,7 @@ func Of(c net.Conn) *Socket {
 	if err != nil {
 		return nil
 	}
-	s := &Socket{conn: conn, raw: raw}
+	s := &Socket{TCPConn: conn, raw: raw}
 	s.tryRead, s.tryWrite = s.readOnce, s.writeOn
 	return s
 }
@@ -174,5 +175,5 @@ func named(op string, err error) error {
 
 // describe gives an error of a system call the form that package net gives it.
 func (s *Socket) describe(op string, err error) error {
-	return &net.OpError{Op: op, Net: "tcp", Source: s.conn.LocalAddr(), Addr: s.conn.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+	return &net.OpError{Op: op, Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: os.NewSyscallError(op, err)}
 }

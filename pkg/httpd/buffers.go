@@ -77,7 +77,8 @@ func (c *conn) enlarge() {
 // bind prepares a plain TCP connection for reading without a buffer. What is wrapped around one, TLS above all, reads in its
 // own way and holds a buffer while it waits.
 func (c *conn) bind() {
-	if c.tcp = socket.Of(c.Conn); c.tcp != nil {
+	if s := socket.Of(c.Conn); s != nil {
+		c.Conn, c.tcp = s, s
 		c.try = c.readOrWait // bound once: a closure a read would be an allocation
 	}
 }
@@ -99,26 +100,12 @@ func (c *conn) fill() error {
 
 // more appends what arrives next to in[:w], up to an end.
 func (c *conn) more(end int) error {
-	n, err := c.receive(c.in[c.w:end])
+	n, err := c.Conn.Read(c.in[c.w:end])
 	c.w += n
 	if n > 0 {
 		return nil
 	}
 	return err
-}
-
-func (c *conn) receive(p []byte) (int, error) {
-	if c.tcp != nil {
-		return c.tcp.Read(p)
-	}
-	return c.Conn.Read(p)
-}
-
-func (c *conn) transmit(p []byte) (int, error) {
-	if c.tcp != nil {
-		return c.tcp.Write(p)
-	}
-	return c.Conn.Write(p)
 }
 
 // readOrWait is what the runtime's poller calls, on the connection's own goroutine, until it returns true; false has it

@@ -35,7 +35,7 @@ type conn struct {
 	srv *Server
 	ip  netip.Addr
 
-	tcp     *socket.Socket             // nil when the connection is another kind
+	tcp     *socket.Socket             // Conn; nil when that is another kind
 	try     func(fd uintptr) (ok bool) // readOrWait
 	tried   error                      // of the last try
 	wire    wire
@@ -225,7 +225,7 @@ func (c *conn) readBody(p []byte) (int, error) {
 	for {
 		if c.r == c.w {
 			if c.readsThrough(p) {
-				n, err := c.receive(p[:min(int64(len(p)), c.wire.left)])
+				n, err := c.Conn.Read(p[:min(int64(len(p)), c.wire.left)])
 				if n == 0 && err != nil {
 					return c.ended(p, false, err)
 				}
@@ -359,7 +359,7 @@ func (c *conn) endBody() {
 // Write implements net.Conn for the library.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mark(phaseWrite)
-	n, err := c.transmit(p)
+	n, err := c.Conn.Write(p)
 	c.mark(phaseHandler)
 	return n, err
 }

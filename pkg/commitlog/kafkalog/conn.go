@@ -41,38 +41,12 @@ type conn struct {
 // countingConn counts what is written.
 type countingConn struct {
 	net.Conn
-	plain   *socket.Socket // the same; nil when there is TLS
 	written int64
-	left    net.Buffers // of WriteBuffers
 }
 
-func (c *countingConn) Read(b []byte) (int, error) {
-	if c.plain != nil {
-		return c.plain.Read(b)
-	}
-	return c.Conn.Read(b)
-}
-
-func (c *countingConn) Write(b []byte) (n int, err error) {
-	if c.plain != nil {
-		n, err = c.plain.Write(b)
-	} else {
-		n, err = c.Conn.Write(b)
-	}
+func (c *countingConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
 	c.written += int64(n)
-	return n, err
-}
-
-// WriteBuffers writes one behind the other, by as few calls as possible. The slice is used up.
-func (c *countingConn) WriteBuffers(buffers [][]byte) (n int64, err error) {
-	if c.plain != nil {
-		n, err = c.plain.WriteBuffers(buffers)
-	} else {
-		c.left = buffers
-		n, err = c.left.WriteTo(c.Conn)
-		c.left = nil
-	}
-	c.written += n
 	return n, err
 }
 
@@ -111,7 +85,10 @@ func (d *dialer) connect(ctx context.Context, address string) (*conn, error) {
 
 func (d *dialer) introduce(ctx context.Context, raw net.Conn, address string) (*conn, error) {
 	c := &conn{raw: raw, socket: socket.Of(raw), address: address, clientID: d.clientID}
-	c.counting = &countingConn{Conn: raw, plain: c.socket}
+	stream := raw
+	if c.socket != nil {
+		stream = c.socket
+	}
 	if d.tls != nil {
 		config := d.tls
 		if config.ServerName == "" {
@@ -122,8 +99,9 @@ func (d *dialer) introduce(ctx context.Context, raw net.Conn, address string) (*
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("TLS: %w", err)
 		}
-		c.counting = &countingConn{Conn: secure}
+		stream = secure
 	}
+	c.counting = &countingConn{Conn: stream}
 	c.kafka = protocol.NewConn(c.counting, d.clientID)
 	if err := c.negotiate(); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

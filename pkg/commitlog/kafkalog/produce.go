@@ -3,10 +3,13 @@ package kafkalog
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/produce"
+
+	"tollgate/internal/socket"
 )
 
 // acksAll: answered when all in-sync replicas have the batch.
@@ -31,6 +34,7 @@ type produceRequest struct {
 	head  []byte // all but the batches
 	cuts  []int  // where in head each batch comes in
 	parts [][]byte
+	left  net.Buffers // what of parts is not written
 }
 
 // encode takes the partitions' batches, those of a topic one behind the other.
@@ -82,14 +86,20 @@ func appendString(dst []byte, s string) []byte {
 }
 
 // writeTo writes what encode made of the same set. When it has returned, nobody reads the batches any more.
-func (r *produceRequest) writeTo(c *countingConn, set []*partition) (int64, error) {
+func (r *produceRequest) writeTo(w net.Conn, set []*partition) (n int64, err error) {
 	r.parts = r.parts[:0]
 	from := 0
 	for i, p := range set {
 		r.parts = append(r.parts, r.head[from:r.cuts[i]], p.wire)
 		from = r.cuts[i]
 	}
-	n, err := c.WriteBuffers(r.parts)
+	if s, ok := w.(*socket.Socket); ok {
+		n, err = s.WriteBuffers(r.parts)
+	} else {
+		r.left = r.parts
+		n, err = r.left.WriteTo(w)
+		r.left = nil
+	}
 	clear(r.parts)
 	return n, err
 }
@@ -100,7 +110,8 @@ func (c *conn) produce(r *produceRequest, set []*partition, timeout time.Duratio
 	// The broker gives up before we do, so that we hear REQUEST_TIMED_OUT and keep the connection.
 	r.encode(c.produceVersion, c.correlation, c.clientID, timeout*3/4, set)
 	c.raw.SetDeadline(time.Now().Add(timeout))
-	n, err := r.writeTo(c.counting, set)
+	n, err := r.writeTo(c.counting.Conn, set)
+	c.counting.written += n
 	if err == nil {
 		answer, err = c.readProduced()
 	}

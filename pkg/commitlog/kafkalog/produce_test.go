@@ -73,7 +73,7 @@ func TestARequestOfSeveralTopicsIsOneThatABrokerReads(t *testing.T) {
 		}
 		sent := shortConn{left: 1 << 20}
 		r.encode(version, 7, "me", 1500*time.Millisecond, set)
-		n, err := r.writeTo(&countingConn{Conn: &sent}, set)
+		n, err := r.writeTo(&sent, set)
 		frame := sent.took.Bytes()
 		if err != nil || n != int64(len(frame)) {
 			t.Fatalf("version %d: %d of %d bytes are said to be written, %v", version, n, len(frame), err)
