@@ -55,7 +55,7 @@ func (p *partition) slowestLocked() int64 {
 	return slowest
 }
 
-// arrive notes that a reader wants this offset next.
+// arrive notes that a reader has a file open. In wait it says how far it has come.
 func (p *partition) arrive(r *reader) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -90,6 +90,16 @@ func (c *cacheBench) read(r commitlog.Reader, batches int) {
 	}
 }
 
+// twoReaders have read the first batches, which are all there are.
+func (c *cacheBench) twoReaders(batches int) (one, two commitlog.Reader) {
+	c.Helper()
+	c.fill(batches)
+	one, two = c.reader(0), c.reader(0)
+	c.read(one, batches)
+	c.read(two, batches)
+	return one, two
+}
+
 func TestOnlyTheNewestStaysInThePageCache(t *testing.T) {
 	c := newCacheBench(t)
 	c.fill(9)
@@ -110,10 +120,7 @@ func TestOnlyTheNewestStaysInThePageCache(t *testing.T) {
 
 func TestWhatAReaderHasNotReadStaysInThePageCache(t *testing.T) {
 	c := newCacheBench(t)
-	c.fill(1)
-	slow, quick := c.reader(0), c.reader(0)
-	c.read(slow, 1)
-	c.read(quick, 1)
+	slow, quick := c.twoReaders(1)
 	c.fill(20)
 	c.wantForgotten()
 	c.read(quick, 20)
@@ -131,10 +138,7 @@ func TestWhatAReaderHasNotReadStaysInThePageCache(t *testing.T) {
 
 func TestAClosedSegmentIsForgottenByTheLastReaderInIt(t *testing.T) {
 	c := newCacheBench(t)
-	c.fill(3)
-	slow, quick := c.reader(0), c.reader(0)
-	c.read(slow, 3)
-	c.read(quick, 3)
+	slow, quick := c.twoReaders(3)
 	c.fill(38)
 	c.wantForgotten("0:0-2")
 	c.fill(20)

@@ -42,6 +42,7 @@ func TestBadConfigurationsAreRefusedWithWords(t *testing.T) {
 		`topic name "../x"`:  func(c *Config) { c.Topics[0].Name = "../x" },
 		"has 0 partitions":   func(c *Config) { c.Topics[0].Partitions = 0 },
 		"a reserve of -1":    func(c *Config) { c.ReserveBytes = -1 },
+		"2 bytes cached":     func(c *Config) { c.CachedBytes = 2 },
 		"keeps -1s":          func(c *Config) { c.Topics[0].RetentionAge = -time.Second },
 	} {
 		cfg := Config{Dir: "journal", FS: vfs.NewMem(1), Topics: []TopicConfig{{Name: topic, Partitions: 1}}, SegmentBytes: 1 << 20}

@@ -335,7 +335,7 @@ func (s *small) survivors(j *Journal, touched []span) (map[int64]bool, error) {
 	got := map[int64]bool{}
 	r := &reader{p: j.partitions[0]}
 	for r.offset < r.p.next {
-		v, err := r.p.wait(context.Background(), r.offset)
+		v, err := r.p.wait(context.Background(), r)
 		if err != nil {
 			return nil, err
 		}

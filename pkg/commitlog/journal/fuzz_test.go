@@ -70,7 +70,7 @@ func wantUsable(t *testing.T, j *Journal) {
 	}
 	r := &reader{p: p}
 	for r.offset < p.next {
-		v, err := p.wait(t.Context(), r.offset)
+		v, err := p.wait(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -68,10 +68,7 @@ func (r *reader) NextBefore(ctx context.Context, end int64) ([]recordbatch.Recor
 		invariants.Mangle(r.w.batch) // what the last call returned is no longer valid
 	}
 	for r.offset < end {
-		if r.file != nil {
-			r.p.arrive(r)
-		}
-		v, err := r.p.wait(ctx, r.offset)
+		v, err := r.p.wait(ctx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -107,10 +104,14 @@ func (r *reader) batch(v view) ([]recordbatch.Record, error) {
 	panic(fmt.Sprintf("BUG: journal: %s ends at offset %d before %d", v.path, r.w.offset, r.offset))
 }
 
-// wait returns the segment that holds the offset, as soon as it is durable.
-func (p *partition) wait(ctx context.Context, offset int64) (view, error) {
+// wait returns the segment that holds the reader's offset, as soon as it is durable.
+func (p *partition) wait(ctx context.Context, r *reader) (view, error) {
+	offset := r.offset
 	for {
 		p.mu.Lock()
+		if r.file != nil {
+			p.readers[r] = offset
+		}
 		if offset < p.segments[0].base || offset > p.next {
 			p.mu.Unlock()
 			return view{}, p.holds(offset)
