@@ -288,7 +288,7 @@ func damage(t *testing.T, s *small, dice *rand.Rand) (touched []span) {
 		default:
 			err = s.fs.FlipBit(path, at*8+dice.Int64N(8))
 		}
-		if err != nil {
+		if err := errors.Join(err, f.Sync()); err != nil { // it lies on the disk, and not in what is to be written
 			t.Fatal(err)
 		}
 		touched = append(touched, span{path, at, end})
